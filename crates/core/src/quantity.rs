@@ -1,0 +1,516 @@
+//! Quantities: the unit is in the name of the constructor, and nothing passes through float arithmetic.
+
+use std::{borrow::Cow, fmt, iter::Sum};
+
+use rust_decimal::{Decimal, prelude::ToPrimitive as _};
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+
+/// The exact decimal that a JSON number was written as, as far as 15 significant digits go.
+///
+/// A parsed JSON number is the `f64` nearest to what was written; the shortest text that gives the same `f64`
+/// is what was written, as long as that had at most 15 significant digits. Longer ones are the noise of the
+/// sender's own floats. `None` if `value` is not finite, or too large for a decimal.
+///
+/// ```
+/// use charging_sessions_core::decimal_from_f64;
+///
+/// let written: f64 = serde_json::from_str("49.2450").unwrap();
+/// assert_eq!(decimal_from_f64(written).unwrap().to_string(), "49.245");
+/// ```
+pub fn decimal_from_f64(value: f64) -> Option<Decimal> {
+    // `Display` of a float is its shortest form and never has an exponent.
+    value.is_finite().then(|| value.to_string().parse().ok())?
+}
+
+/// Reads a decimal from a string or a number, whichever it was written as.
+fn deserialize_decimal<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Decimal, D::Error> {
+    struct Visitor;
+    impl de::Visitor<'_> for Visitor {
+        type Value = Decimal;
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("a decimal number, as a string or a number")
+        }
+        fn visit_str<E: de::Error>(self, text: &str) -> Result<Decimal, E> {
+            Decimal::from_str_exact(text).map_err(|_| E::invalid_value(de::Unexpected::Str(text), &self))
+        }
+        fn visit_i64<E: de::Error>(self, n: i64) -> Result<Decimal, E> {
+            Ok(n.into())
+        }
+        fn visit_u64<E: de::Error>(self, n: u64) -> Result<Decimal, E> {
+            Ok(n.into())
+        }
+        fn visit_f64<E: de::Error>(self, n: f64) -> Result<Decimal, E> {
+            decimal_from_f64(n).ok_or_else(|| E::invalid_value(de::Unexpected::Float(n), &self))
+        }
+    }
+    deserializer.deserialize_any(Visitor)
+}
+
+fn decimal_schema(description: &str) -> Schema {
+    json_schema!({ "type": "string", "pattern": r"^-?[0-9]+(\.[0-9]+)?$", "description": description })
+}
+
+/// A signed integer of thousandths of a unit, read and written as a decimal string of whole units.
+macro_rules! milli_quantity {
+    (
+        $(#[$doc:meta])* $name:ident, $schema:literal,
+        milli: $from_milli:ident $as_milli:ident $milli_unit:literal,
+        unit: $from_unit:ident $as_unit:ident $unit:literal,
+        kilo: $from_kilo:ident $as_kilo:ident $kilo_unit:literal
+    ) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub struct $name(i64);
+
+        impl $name {
+            /// Nothing, measured.
+            pub const ZERO: Self = Self(0);
+
+            #[doc = concat!("From whole ", $milli_unit, ".")]
+            pub const fn $from_milli(milli: i64) -> Self {
+                Self(milli)
+            }
+
+            #[doc = concat!("From whole ", $unit, ". `None` if it does not fit.")]
+            pub const fn $from_unit(units: i64) -> Option<Self> {
+                match units.checked_mul(1000) {
+                    Some(milli) => Some(Self(milli)),
+                    None => None,
+                }
+            }
+
+            #[doc = concat!("From ", $kilo_unit, ", rounded half to even at a whole ", $milli_unit, ". `None` if it does not fit.")]
+            pub fn $from_kilo(kilo: Decimal) -> Option<Self> {
+                kilo.checked_mul(Decimal::from(1_000_000))?.round().to_i64().map(Self)
+            }
+
+            #[doc = concat!("From ", $unit, ", rounded half to even at a whole ", $milli_unit, ". `None` if it does not fit.")]
+            fn from_decimal(units: Decimal) -> Option<Self> {
+                units.checked_mul(Decimal::ONE_THOUSAND)?.round().to_i64().map(Self)
+            }
+
+            #[doc = concat!("As whole ", $milli_unit, ".")]
+            pub const fn $as_milli(self) -> i64 {
+                self.0
+            }
+
+            #[doc = concat!("As ", $unit, ", exact.")]
+            pub fn $as_unit(self) -> Decimal {
+                Decimal::new(self.0, 3).normalize()
+            }
+
+            #[doc = concat!("As ", $kilo_unit, ", exact.")]
+            pub fn $as_kilo(self) -> Decimal {
+                Decimal::new(self.0, 6).normalize()
+            }
+
+            /// The sum. `None` if it does not fit.
+            pub const fn checked_add(self, other: Self) -> Option<Self> {
+                match self.0.checked_add(other.0) {
+                    Some(sum) => Some(Self(sum)),
+                    None => None,
+                }
+            }
+
+            /// The difference. `None` if it does not fit.
+            pub const fn checked_sub(self, other: Self) -> Option<Self> {
+                match self.0.checked_sub(other.0) {
+                    Some(difference) => Some(Self(difference)),
+                    None => None,
+                }
+            }
+
+            /// Whether it is below zero.
+            pub const fn is_negative(self) -> bool {
+                self.0 < 0
+            }
+        }
+
+        impl Sum for $name {
+            /// The sum, held at the limits of the type.
+            fn sum<I: Iterator<Item = Self>>(values: I) -> Self {
+                values.fold(Self::ZERO, |sum, value| Self(sum.0.saturating_add(value.0)))
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, "{} {}", self.$as_kilo(), $kilo_unit)
+            }
+        }
+
+        impl Serialize for $name {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.collect_str(&self.$as_unit())
+            }
+        }
+
+        impl<'de> Deserialize<'de> for $name {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                let units = deserialize_decimal(deserializer)?;
+                Self::from_decimal(units).ok_or_else(|| de::Error::custom(concat!("too many ", $unit)))
+            }
+        }
+
+        impl JsonSchema for $name {
+            fn inline_schema() -> bool {
+                true
+            }
+            fn schema_name() -> Cow<'static, str> {
+                stringify!($name).into()
+            }
+            fn json_schema(_: &mut SchemaGenerator) -> Schema {
+                decimal_schema($schema)
+            }
+        }
+    };
+}
+
+milli_quantity! {
+    /// An amount of energy, exact to one milliwatt-hour. Negative amounts flow the other way.
+    ///
+    /// It serializes as a decimal string of watt-hours.
+    ///
+    /// ```
+    /// use charging_sessions_core::Energy;
+    ///
+    /// let energy = Energy::from_kwh("49.2450".parse()?).unwrap();
+    /// assert_eq!(energy, Energy::from_wh(49_245).unwrap());
+    /// assert_eq!(energy.to_string(), "49.245 kWh");
+    /// # Ok::<(), rust_decimal::Error>(())
+    /// ```
+    Energy, "Watt-hours, as a decimal string.",
+    milli: from_mwh as_mwh "mWh",
+    unit: from_wh as_wh "Wh",
+    kilo: from_kwh as_kwh "kWh"
+}
+
+milli_quantity! {
+    /// A power, exact to one milliwatt. Negative power flows the other way.
+    ///
+    /// It serializes as a decimal string of watts.
+    Power, "Watts, as a decimal string.",
+    milli: from_mw as_mw "mW",
+    unit: from_w as_w "W",
+    kilo: from_kw as_kw "kW"
+}
+
+milli_quantity! {
+    /// A distance, exact to one millimetre.
+    ///
+    /// It serializes as a decimal string of metres.
+    Distance, "Metres, as a decimal string.",
+    milli: from_mm as_mm "mm",
+    unit: from_m as_m "m",
+    kilo: from_km as_km "km"
+}
+
+/// A decimal in a fixed unit, read from a string or a number and written as a string.
+macro_rules! decimal_quantity {
+    ($(#[$doc:meta])* $name:ident, $unit:literal, $schema:literal) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub struct $name(Decimal);
+
+        impl $name {
+            /// From a decimal.
+            pub const fn new(value: Decimal) -> Self {
+                Self(value)
+            }
+
+            /// From a JSON number; see [`decimal_from_f64`].
+            pub fn from_f64(value: f64) -> Option<Self> {
+                decimal_from_f64(value).map(Self)
+            }
+
+            /// The decimal.
+            pub const fn value(self) -> Decimal {
+                self.0
+            }
+        }
+
+        impl From<i64> for $name {
+            fn from(value: i64) -> Self {
+                Self(value.into())
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, "{} {}", self.0, $unit)
+            }
+        }
+
+        impl Serialize for $name {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.collect_str(&self.0)
+            }
+        }
+
+        impl<'de> Deserialize<'de> for $name {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                deserialize_decimal(deserializer).map(Self)
+            }
+        }
+
+        impl JsonSchema for $name {
+            fn inline_schema() -> bool {
+                true
+            }
+            fn schema_name() -> Cow<'static, str> {
+                stringify!($name).into()
+            }
+            fn json_schema(_: &mut SchemaGenerator) -> Schema {
+                decimal_schema($schema)
+            }
+        }
+    };
+}
+
+decimal_quantity! {
+    /// A share in percent: `80` means 80 %. Values outside 0 to 100 can be held, so that they can be reported.
+    Percent, "%", "Percent, as a decimal string: 80 means 80 %."
+}
+
+decimal_quantity! {
+    /// A mass in grams.
+    Grams, "g", "Grams, as a decimal string."
+}
+
+/// An ISO 4217 code such as `EUR`.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Currency([u8; 3]);
+
+/// ISO 4217 codes in use, by the digits of their minor unit. A test holds them against another source.
+const MINOR_DIGITS: [(u32, &str); 4] = [
+    (0, "BIF CLP DJF GNF ISK JPY KMF KRW PYG RWF UGX UYI VND VUV XAF XOF XPF"),
+    (
+        2,
+        "AED AFN ALL AMD ANG AOA ARS AUD AWG AZN BAM BBD BDT BGN BMD BND BOB BOV BRL BSD BTN BWP BYN BZD CAD CDF \
+         CHE CHF CHW CNY COP COU CRC CUC CUP CVE CZK DKK DOP DZD EGP ERN ETB EUR FJD FKP GBP GEL GHS GIP GMD GTQ \
+         GYD HKD HNL HRK HTG HUF IDR ILS INR IRR JMD KES KGS KHR KPW KYD KZT LAK LBP LKR LRD LSL MAD MDL MGA MKD \
+         MMK MNT MOP MRU MUR MVR MWK MXN MXV MYR MZN NAD NGN NIO NOK NPR NZD PAB PEN PGK PHP PKR PLN QAR RON RSD \
+         RUB SAR SBD SCR SDG SEK SGD SHP SLE SLL SOS SRD SSP STN SVC SYP SZL THB TJS TMT TOP TRY TTD TWD TZS UAH \
+         USD USN UYU UZS VED VES WST XAD XCD XCG YER ZAR ZMW ZWG ZWL",
+    ),
+    (3, "BHD IQD JOD KWD LYD OMR TND"),
+    (4, "CLF UYW"),
+];
+
+impl Currency {
+    /// Parses three ASCII letters of any case. Codes that are well formed but not in use are kept.
+    pub fn parse(code: &str) -> Option<Self> {
+        let letters: [u8; 3] = code.as_bytes().try_into().ok()?;
+        letters
+            .iter()
+            .all(u8::is_ascii_alphabetic)
+            .then(|| Self(letters.map(|letter| letter.to_ascii_uppercase())))
+    }
+
+    /// The upper-case code.
+    pub fn code(&self) -> &str {
+        std::str::from_utf8(&self.0).expect("ASCII by construction")
+    }
+
+    /// Digits after the decimal point in the minor unit: 2 for EUR, 0 for JPY, 3 for KWD. `None` for a code
+    /// that is not in use, because a guess would be wrong by powers of ten.
+    pub fn minor_digits(&self) -> Option<u32> {
+        MINOR_DIGITS
+            .iter()
+            .find(|(_, codes)| codes.split_ascii_whitespace().any(|code| code == self.code()))
+            .map(|(digits, _)| *digits)
+    }
+}
+
+impl fmt::Display for Currency {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.code())
+    }
+}
+
+impl fmt::Debug for Currency {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.code())
+    }
+}
+
+impl Serialize for Currency {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.code())
+    }
+}
+
+impl<'de> Deserialize<'de> for Currency {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let code = Cow::<'de, str>::deserialize(deserializer)?;
+        Self::parse(&code).ok_or_else(|| de::Error::custom("a currency has three letters"))
+    }
+}
+
+impl JsonSchema for Currency {
+    fn inline_schema() -> bool {
+        true
+    }
+    fn schema_name() -> Cow<'static, str> {
+        "Currency".into()
+    }
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "type": "string", "pattern": "^[A-Z]{3}$", "description": "ISO 4217 code." })
+    }
+}
+
+/// An exact amount of one currency, in its major unit. Zero means free; unknown is `None` around it.
+///
+/// ```
+/// use charging_sessions_core::{Currency, Money};
+/// use rust_decimal::Decimal;
+///
+/// let pounds = Currency::parse("GBP").unwrap();
+/// assert_eq!(Money::from_minor(634, pounds).unwrap().to_string(), "6.34 GBP");
+/// let pence: Decimal = "21.3".parse()?;
+/// assert_eq!(Money::from_minor(pence, pounds).unwrap().to_string(), "0.213 GBP");
+/// # Ok::<(), rust_decimal::Error>(())
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[non_exhaustive]
+pub struct Money {
+    /// In the major unit, for example euros.
+    #[serde(serialize_with = "serialize_decimal", deserialize_with = "deserialize_decimal")]
+    #[schemars(schema_with = "amount_schema")]
+    pub amount: Decimal,
+    /// The currency.
+    pub currency: Currency,
+}
+
+fn serialize_decimal<S: Serializer>(value: &Decimal, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(value)
+}
+
+fn amount_schema(_: &mut SchemaGenerator) -> Schema {
+    decimal_schema("In the major unit, as a decimal string.")
+}
+
+impl Money {
+    /// From the major unit, for example euros.
+    pub const fn new(amount: Decimal, currency: Currency) -> Self {
+        Self { amount, currency }
+    }
+
+    /// From the minor unit, for example cents. `None` if the currency is not in use, or the amount has more
+    /// digits than a decimal can hold.
+    pub fn from_minor(minor: impl Into<Decimal>, currency: Currency) -> Option<Self> {
+        let mut amount = minor.into();
+        amount.set_scale(amount.scale() + currency.minor_digits()?).ok()?;
+        Some(Self { amount, currency })
+    }
+}
+
+impl fmt::Display for Money {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.amount, self.currency)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn energy_keeps_every_digit() {
+        let energy: Energy = serde_json::from_str("49245.0").unwrap();
+        assert_eq!(energy, Energy::from_kwh("49.2450".parse().unwrap()).unwrap());
+        assert_eq!(serde_json::to_string(&energy).unwrap(), "\"49245\"");
+        assert_eq!(serde_json::to_string(&Energy::from_mwh(-1)).unwrap(), "\"-0.001\"");
+        assert_eq!(Energy::from_kwh(decimal_from_f64(0.1 + 0.2).unwrap()).unwrap().to_string(), "0.3 kWh");
+    }
+
+    #[test]
+    fn a_half_milliwatt_hour_rounds_to_even() {
+        let mwh = |kwh: &str| Energy::from_kwh(kwh.parse().unwrap()).unwrap().as_mwh();
+        assert_eq!((mwh("0.0000005"), mwh("0.0000015"), mwh("-0.0000025")), (0, 2, -2));
+    }
+
+    #[test]
+    fn what_does_not_fit_is_none_and_not_a_panic() {
+        assert_eq!(Energy::from_wh(i64::MAX), None);
+        assert_eq!(Energy::from_kwh(Decimal::MAX), None);
+        assert_eq!(Energy::from_mwh(i64::MAX).checked_add(Energy::from_mwh(1)), None);
+        assert_eq!([Energy::from_mwh(i64::MAX); 2].into_iter().sum::<Energy>(), Energy::from_mwh(i64::MAX));
+        assert_eq!(decimal_from_f64(f64::NAN), None);
+        assert_eq!(decimal_from_f64(f64::INFINITY), None);
+        assert_eq!(decimal_from_f64(1e300), None);
+        assert!(serde_json::from_str::<Energy>("\"1e400\"").is_err());
+        assert!(serde_json::from_str::<Energy>("\"\"").is_err());
+    }
+
+    #[test]
+    fn minor_units_follow_the_currency() {
+        let text = |minor: i64, code: &str| {
+            Money::from_minor(minor, Currency::parse(code).unwrap()).map(|money| money.to_string())
+        };
+        assert_eq!(text(634, "GBP").unwrap(), "6.34 GBP");
+        assert_eq!(text(634, "jpy").unwrap(), "634 JPY");
+        assert_eq!(text(634, "KWD").unwrap(), "0.634 KWD");
+        assert_eq!(text(-5, "EUR").unwrap(), "-0.05 EUR");
+        assert_eq!(text(i64::MIN, "CLF").unwrap(), "-922337203685477.5808 CLF");
+        assert_eq!(text(1, "XYZ"), None, "a currency nobody uses has no known minor unit");
+    }
+
+    #[test]
+    fn a_price_in_decimal_pence_is_exact() {
+        let price = Money::from_minor("21.3".parse::<Decimal>().unwrap(), Currency::parse("GBP").unwrap());
+        assert_eq!(serde_json::to_string(&price).unwrap(), r#"{"amount":"0.213","currency":"GBP"}"#);
+        let too_long = Decimal::from_str_exact("0.0000000000000000000000000001").unwrap();
+        assert_eq!(Money::from_minor(too_long, Currency::parse("GBP").unwrap()), None);
+    }
+
+    #[test]
+    fn minor_digits_agree_with_another_source() {
+        let differing: Vec<_> = <iso_currency::Currency as iso_currency::IntoEnumIterator>::iter()
+            // Metals and test codes have no minor unit; ours leaves them out.
+            .filter_map(|code| Some((code.code(), u32::from(code.exponent()?))))
+            .filter(|(code, digits)| Currency::parse(code).unwrap().minor_digits() != Some(*digits))
+            .collect();
+        assert_eq!(differing, []);
+        let ours = MINOR_DIGITS
+            .iter()
+            .flat_map(|(digits, codes)| codes.split_ascii_whitespace().map(move |code| (*digits, code)));
+        for (digits, code) in ours {
+            if let Some(theirs) = iso_currency::Currency::from_code(code) {
+                assert_eq!(theirs.exponent().map(u32::from), Some(digits), "{code}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_currency_is_three_letters() {
+        for code in ["", "EU", "EURO", "E1R", "€"] {
+            assert_eq!(Currency::parse(code), None, "{code}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn fifteen_digits_survive_json(digits in 0..1_000_000_000_000_000_i64, scale in 0..16_u32, negative: bool) {
+            let written = Decimal::new(if negative { -digits } else { digits }, scale);
+            let parsed: f64 = serde_json::from_str(&written.to_string()).unwrap();
+            prop_assert_eq!(decimal_from_f64(parsed).unwrap(), written);
+        }
+
+        #[test]
+        fn every_energy_survives_serialization(mwh: i64) {
+            let energy = Energy::from_mwh(mwh);
+            let json = serde_json::to_string(&energy).unwrap();
+            prop_assert_eq!(serde_json::from_str::<Energy>(&json).unwrap(), energy);
+        }
+
+        #[test]
+        fn no_float_panics(value: f64) {
+            let _ = decimal_from_f64(value);
+            let _ = Percent::from_f64(value);
+        }
+    }
+}

@@ -1,0 +1,61 @@
+//! Where a record comes from.
+
+use jiff::Timestamp;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::Payload;
+
+/// Where a record comes from.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[non_exhaustive]
+pub struct Provenance {
+    /// Which operation gave it.
+    pub endpoint: Endpoint,
+    /// When the answer arrived.
+    pub fetched_at: Timestamp,
+    /// Which version of the adapter's mapping made it. A higher one may map the same payload better.
+    pub mapping_version: u32,
+    /// When the provider says that it made the record.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source_created_at: Option<Timestamp>,
+    /// When the provider says that it last changed the record.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source_updated_at: Option<Timestamp>,
+    /// The record as it was received. Not part of the serialized form: a store keeps it apart, once per
+    /// content.
+    #[serde(skip)]
+    pub payload: Option<Payload>,
+}
+
+/// An operation of a provider's API.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[non_exhaustive]
+pub struct Endpoint {
+    /// Its name, for example `GET /charging_sub_sessions`.
+    pub operation: String,
+    /// The version of the API.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub api_version: Option<String>,
+}
+
+impl Endpoint {
+    /// An operation of an API that has a version.
+    pub fn new(operation: impl Into<String>, api_version: Option<&str>) -> Self {
+        Self { operation: operation.into(), api_version: api_version.map(Into::into) }
+    }
+}
+
+impl Provenance {
+    /// A record that `endpoint` gave at `fetched_at`, mapped by this version of the adapter's mapping.
+    pub fn new(endpoint: Endpoint, fetched_at: Timestamp, mapping_version: u32) -> Self {
+        Self {
+            endpoint,
+            fetched_at,
+            mapping_version,
+            source_created_at: None,
+            source_updated_at: None,
+            payload: None,
+        }
+    }
+}

@@ -1,0 +1,254 @@
+//! The contract: a source of charging sessions, and what it hands out.
+
+use std::{fmt, sync::Arc};
+
+use async_trait::async_trait;
+use futures_core::stream::BoxStream;
+use futures_util::{StreamExt as _, stream};
+
+use crate::{
+    Capabilities, ChargingSession, Cursor, Error, ErrorKind, Interval, Issue, IssueCode, Payload, ProviderId,
+    Result, SessionKey, SessionQuery,
+};
+
+/// A provider account from which charging sessions can be read.
+///
+/// # Contract
+///
+/// - A source reads one account and only reads: any call may be repeated.
+/// - [`fetch_page`](Self::fetch_page) is the primitive; streams are derived from it by
+///   [`ChargingSessionSourceExt`]. A page can be retried, resumed and committed, a stream cannot.
+/// - Delivery is at least once: records may repeat, within a listing and between listings.
+///   [`SessionKey`] is what to deduplicate by, and the later record wins.
+/// - Retries, waiting and renewal of credentials happen below this trait. An error that reaches the caller
+///   is not worth an immediate retry, unless it [says so](Error::is_retryable).
+///
+/// # Wrappers
+///
+/// Every method is required: a wrapper that forgets to forward one does not compile. The trait is
+/// implemented for references, `Box` and `Arc`, also of `dyn ChargingSessionSource`.
+#[async_trait]
+pub trait ChargingSessionSource: fmt::Debug + Send + Sync {
+    /// The stable name of the provider, for example `ev-energy`.
+    fn provider(&self) -> ProviderId;
+
+    /// What this source can do. Constant for the life of the source; performs no I/O.
+    fn capabilities(&self) -> Capabilities;
+
+    /// Fetches one page.
+    ///
+    /// - `cursor` is `None` for the first page, afterwards the [`SessionPage::next`] of the page before.
+    /// - The page may be shorter than asked for, or empty, and still have a `next`. Only a missing `next`
+    ///   ends the listing.
+    /// - Every session meets every condition of `query`, as far as the record tells.
+    /// - A record that cannot be mapped is in [`SessionPage::rejected`]; it never fails the page.
+    /// - Dropping the future abandons the page and has no other effect.
+    ///
+    /// # Errors
+    ///
+    /// - [`ErrorKind::Unsupported`], before any request is made, if `query` needs something that
+    ///   [`capabilities`](Self::capabilities) do not declare.
+    /// - [`ErrorKind::InvalidCursor`], before any request is made, if `cursor` was made by another provider,
+    ///   another release or for another query; also if the provider no longer accepts it.
+    /// - Any other kind if the request failed.
+    async fn fetch_page(&self, query: &SessionQuery, cursor: Option<&Cursor>) -> Result<SessionPage>;
+}
+
+/// A source that can read the energy intervals of a single session.
+///
+/// Apart from [`ChargingSessionSource`], because it is another request per session, which most users do not
+/// want to pay for, and because some providers have no intervals.
+#[async_trait]
+pub trait IntervalSource: fmt::Debug + Send + Sync {
+    /// Fetches the intervals of the session with this key, oldest first.
+    ///
+    /// An empty answer means that the provider has none for this session.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::NotFound`] if the provider does not know the session, [`ErrorKind::Unsupported`] if the
+    /// key belongs to another provider or to a level without intervals, any other kind if the request failed.
+    async fn fetch_intervals(&self, session: &SessionKey) -> Result<SessionIntervals>;
+}
+
+/// The intervals of one session.
+#[derive(Clone, Debug, Default, PartialEq)]
+#[non_exhaustive]
+pub struct SessionIntervals {
+    /// The intervals, oldest first.
+    pub intervals: Vec<Interval>,
+    /// When the provider last computed them, if it says so.
+    pub updated_at: Option<jiff::Timestamp>,
+    /// What was odd about them.
+    pub issues: Vec<Issue>,
+    /// The answer, byte for byte.
+    pub payload: Payload,
+}
+
+/// One page of sessions and where to go on from it.
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+pub struct SessionPage {
+    /// Sessions in the provider's order. May be empty even when `next` is `Some`.
+    pub sessions: Vec<ChargingSession>,
+    /// Records of this page that could not be mapped, with their bytes. Never silently dropped.
+    pub rejected: Vec<RejectedRecord>,
+    /// Where the next page starts; `None` means that the end was reached.
+    ///
+    /// Store it only together with `sessions`: a restart then repeats at most one page and skips nothing.
+    pub next: Option<Cursor>,
+    /// How many records the whole listing has, as the provider says on this page.
+    pub total: Option<u64>,
+}
+
+impl SessionPage {
+    /// A page with its sessions and its successor.
+    pub fn new(sessions: Vec<ChargingSession>, next: Option<Cursor>) -> Self {
+        Self { sessions, next, ..Self::default() }
+    }
+}
+
+/// A provider record that did not become a session. Kept, so that a later release can try again.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct RejectedRecord {
+    /// The provider's identifier, if one could be read.
+    pub id: Option<String>,
+    /// Why, as a stable code.
+    pub code: IssueCode,
+    /// The place in the provider's answer, as a JSON pointer, for example `/3/start`.
+    pub path: String,
+    /// Why, for people. Names the field; quotes no value.
+    pub reason: String,
+    /// The record, byte for byte.
+    pub payload: Payload,
+}
+
+impl RejectedRecord {
+    /// A rejection with its code, place and reason.
+    pub fn new(
+        code: IssueCode,
+        path: impl Into<String>,
+        reason: impl Into<String>,
+        payload: impl Into<Payload>,
+    ) -> Self {
+        Self { id: None, code, path: path.into(), reason: reason.into(), payload: payload.into() }
+    }
+
+    /// Adds the provider's identifier.
+    #[must_use]
+    pub fn with_id(mut self, id: Option<String>) -> Self {
+        self.id = id;
+        self
+    }
+}
+
+impl fmt::Display for RejectedRecord {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let id = self.id.as_deref().unwrap_or("without an identifier");
+        write!(f, "record {id} at {}: {} ({})", self.path, self.reason, self.code)
+    }
+}
+
+/// Streams over any [`ChargingSessionSource`], including `dyn`.
+pub trait ChargingSessionSourceExt: ChargingSessionSource {
+    /// All pages of `query`. The stream ends after the first error.
+    fn pages(&self, query: SessionQuery) -> BoxStream<'_, Result<SessionPage>> {
+        pages(self, query, None)
+    }
+
+    /// All pages of `query`, going on from a stored cursor.
+    fn pages_from(&self, query: SessionQuery, cursor: Cursor) -> BoxStream<'_, Result<SessionPage>> {
+        pages(self, query, Some(cursor))
+    }
+
+    /// All sessions of `query`, one by one.
+    ///
+    /// A rejected record becomes an [`ErrorKind::InvalidRecord`] item and the stream goes on after it; any
+    /// other error ends the stream. To resume, or to keep the rejected bytes, read [`pages`](Self::pages).
+    fn sessions(&self, query: SessionQuery) -> BoxStream<'_, Result<ChargingSession>> {
+        let provider = self.provider();
+        self.pages(query)
+            .flat_map(move |page| {
+                let (sessions, rejected, error) = match page {
+                    Ok(page) => (page.sessions, page.rejected, None),
+                    Err(error) => (Vec::new(), Vec::new(), Some(Err(error))),
+                };
+                let rejected = rejected.into_iter().map(move |record| {
+                    Err(Error::new(ErrorKind::InvalidRecord, record.to_string()).with_provider(provider))
+                });
+                stream::iter(sessions.into_iter().map(Ok).chain(rejected).chain(error))
+            })
+            .boxed()
+    }
+}
+
+impl<S: ChargingSessionSource + ?Sized> ChargingSessionSourceExt for S {}
+
+/// Pages of `query` from `source`, which may be a reference or an owned handle such as
+/// `Arc<dyn ChargingSessionSource>`; the latter gives a `'static` stream that can be spawned.
+///
+/// The stream ends after the page without `next`, or after the first error. A source whose cursor does not
+/// move is stopped with [`ErrorKind::Protocol`], because it would never end.
+pub fn pages<'a, S>(
+    source: S,
+    query: SessionQuery,
+    start: Option<Cursor>,
+) -> BoxStream<'a, Result<SessionPage>>
+where
+    S: ChargingSessionSource + 'a,
+{
+    enum At {
+        Page(Option<Cursor>),
+        End,
+    }
+    stream::unfold((source, query, At::Page(start)), |(source, query, at)| async move {
+        let At::Page(cursor) = at else { return None };
+        let page = source.fetch_page(&query, cursor.as_ref()).await.and_then(|page| {
+            if page.next.is_some() && page.next == cursor {
+                return Err(Error::new(
+                    ErrorKind::Protocol,
+                    "the listing does not move: a page names itself as its next",
+                )
+                .with_provider(source.provider()));
+            }
+            Ok(page)
+        });
+        let at = match &page {
+            Ok(SessionPage { next: Some(next), .. }) => At::Page(Some(next.clone())),
+            Ok(_) | Err(_) => At::End,
+        };
+        Some((page, (source, query, at)))
+    })
+    .boxed()
+}
+
+macro_rules! forward {
+    ($($ty:ty),*) => {$(
+        #[async_trait]
+        #[deny(clippy::missing_trait_methods)]
+        impl<S: ChargingSessionSource + ?Sized> ChargingSessionSource for $ty {
+            fn provider(&self) -> ProviderId {
+                (**self).provider()
+            }
+            fn capabilities(&self) -> Capabilities {
+                (**self).capabilities()
+            }
+            async fn fetch_page(&self, query: &SessionQuery, cursor: Option<&Cursor>) -> Result<SessionPage> {
+                (**self).fetch_page(query, cursor).await
+            }
+        }
+
+        #[async_trait]
+        #[deny(clippy::missing_trait_methods)]
+        impl<S: IntervalSource + ?Sized> IntervalSource for $ty {
+            async fn fetch_intervals(&self, session: &SessionKey) -> Result<SessionIntervals> {
+                (**self).fetch_intervals(session).await
+            }
+        }
+    )*};
+}
+forward!(&S, Box<S>, Arc<S>);
+
+// Both traits stay usable as `dyn`.
+const _: fn(&dyn ChargingSessionSource, &dyn IntervalSource) = |_, _| {};
