@@ -135,6 +135,25 @@ fn withdraw(session: &mut ChargingSession, field: &str) {
     }
 }
 
+/// Whether an instant only stands for "not known": anything before 2009, when no car of today was charged.
+/// OCPI writes 1970, evcc the year 1.
+pub fn is_placeholder(instant: Timestamp) -> bool {
+    // 2009-01-01T00:00:00Z.
+    instant.as_second() < 1_230_768_000
+}
+
+/// [`is_placeholder`] for mappings, which turn such an instant into `None`: reports it, too.
+///
+/// `field` is the place in the core record, `pointer` that in the provider's.
+pub fn placeholder(instant: Timestamp, field: &str, pointer: &str, issues: &mut Vec<Issue>) -> bool {
+    let is_placeholder = is_placeholder(instant);
+    if is_placeholder {
+        let issue = Issue::new(IssueCode::TIME_SENTINEL, Severity::Info).with_field(field);
+        issues.push(issue.with_source_path(pointer).with_observed(instant));
+    }
+    is_placeholder
+}
+
 struct Found<'a> {
     session: &'a ChargingSession,
     limits: &'a Limits,
@@ -517,6 +536,14 @@ mod tests {
         let mut session = session();
         change(&mut session);
         assert_eq!(found(&session), expected);
+    }
+
+    #[test]
+    fn what_lies_before_2009_is_a_placeholder() {
+        for text in ["0001-01-01T00:00:00Z", "1970-01-01T00:00:00Z", "2008-12-31T23:59:59Z"] {
+            assert!(is_placeholder(instant(text)), "{text}");
+        }
+        assert!(!is_placeholder(instant("2009-01-01T00:00:00Z")));
     }
 
     #[test]

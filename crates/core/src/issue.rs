@@ -96,6 +96,26 @@ impl Issue {
         }
     }
 
+    /// A word of the provider that this release does not know, kept beside the class `other`.
+    pub fn unknown_word(field: impl Into<String>, pointer: impl Into<String>, word: &str) -> Self {
+        Self::new(IssueCode::ENUM_UNKNOWN, Severity::Info)
+            .with_field(field)
+            .with_source_path(pointer)
+            .with_observed(word)
+    }
+
+    /// An amount without a currency, or with one whose minor unit is not known. `pointer` is where the code stood
+    /// or should have stood.
+    pub fn no_currency(field: impl Into<String>, pointer: impl Into<String>, code: Option<&str>) -> Self {
+        let what = match code {
+            Some(_) => IssueCode::MONEY_CURRENCY_UNKNOWN,
+            None => IssueCode::MONEY_CURRENCY_MISSING,
+        };
+        let mut issue = Self::new(what, Severity::Error).with_field(field).with_source_path(pointer);
+        issue.observed = code.map(Into::into);
+        issue
+    }
+
     /// Names the field of the core record.
     #[must_use]
     pub fn with_field(mut self, field: impl Into<String>) -> Self {

@@ -66,6 +66,11 @@ impl EnergyReading {
         }
     }
 
+    /// Energy into the vehicle less energy out of it, measured at `point`, it is not known how.
+    pub fn net(energy: Energy, point: MeasuringPoint) -> Self {
+        Self { direction: EnergyDirection::Net, ..Self::import(energy, point) }
+    }
+
     /// Says how it was measured.
     #[must_use]
     pub fn with_method(mut self, method: Classified<MeasurementMethod>) -> Self {

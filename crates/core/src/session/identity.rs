@@ -1,6 +1,6 @@
 //! Which record this is, and which others it belongs to.
 
-use std::{fmt, str::FromStr};
+use std::{fmt, str::FromStr, sync::Arc};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -68,11 +68,11 @@ impl fmt::Display for SessionKey {
 
 /// The user's own name for one account at a provider, for example `home`.
 ///
-/// One to 64 visible characters without `/`. It is part of every key, so renaming an account makes new records.
+/// Cheap to clone, because every key holds one. One to 64 visible characters without `/`. It is part of every key, so renaming an account makes new records.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(try_from = "String", into = "String")]
 #[schemars(with = "String")]
-pub struct AccountId(Box<str>);
+pub struct AccountId(Arc<str>);
 
 impl AccountId {
     /// The name.
@@ -123,7 +123,7 @@ impl TryFrom<String> for AccountId {
 
 impl From<AccountId> for String {
     fn from(account: AccountId) -> Self {
-        account.0.into()
+        account.0.as_ref().into()
     }
 }
 

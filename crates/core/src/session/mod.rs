@@ -121,6 +121,14 @@ impl ChargingSession {
         &self.identity.key
     }
 
+    /// Keeps a provider field that has no place in the record, under the provider's name for it. `None` is
+    /// nothing to keep.
+    pub fn keep<T: Serialize>(&mut self, name: &str, value: Option<T>) {
+        if let Some(value) = value.and_then(|value| serde_json::to_value(value).ok()) {
+            self.extra.insert(name.to_owned(), value);
+        }
+    }
+
     /// Whether no figure of the record is known to be impossible, so that it may be added to a total.
     pub fn counts(&self) -> bool {
         self.issues.iter().all(|issue| issue.severity < Severity::Error)

@@ -1,5 +1,7 @@
 //! Where a record comes from.
 
+use std::borrow::Cow;
+
 use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -33,16 +35,21 @@ pub struct Provenance {
 #[non_exhaustive]
 pub struct Endpoint {
     /// Its name, for example `GET /charging_sub_sessions`.
-    pub operation: String,
+    pub operation: Cow<'static, str>,
     /// The version of the API.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub api_version: Option<String>,
+    pub api_version: Option<Cow<'static, str>>,
 }
 
 impl Endpoint {
     /// An operation of an API that has a version.
-    pub fn new(operation: impl Into<String>, api_version: Option<&str>) -> Self {
-        Self { operation: operation.into(), api_version: api_version.map(Into::into) }
+    pub const fn new(operation: &'static str, api_version: Option<&'static str>) -> Self {
+        // `Option::map` is not `const`.
+        let api_version = match api_version {
+            Some(version) => Some(Cow::Borrowed(version)),
+            None => None,
+        };
+        Self { operation: Cow::Borrowed(operation), api_version }
     }
 }
 
