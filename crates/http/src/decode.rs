@@ -1,0 +1,801 @@
+//! From bytes to typed records, losing neither a record nor a page to one bad field.
+
+use std::{borrow::Cow, fmt};
+
+use bytes::Bytes;
+use charging_sessions_core::{Error, ErrorKind, Issue, IssueCode, Payload, RejectedRecord, Result, Severity};
+use serde::{
+    Deserialize, Deserializer,
+    de::{DeserializeOwned, MapAccess, Visitor},
+};
+use serde_json::{Map, Value, value::RawValue};
+use serde_path_to_error::Segment;
+
+use crate::{
+    Answer,
+    text::{clean, is_printable},
+};
+
+/// The records of a page: those that could be read, and the others.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Decoded<T> {
+    /// The readable ones, in the order of the page.
+    pub records: Vec<Decodable<T>>,
+    /// The others, with their bytes.
+    pub rejected: Vec<RejectedRecord>,
+}
+
+/// A record that could be read, perhaps without some of its fields.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Decodable<T> {
+    /// The record.
+    pub value: T,
+    /// The record, byte for byte: a slice of the page, not a copy.
+    pub payload: Payload,
+    /// What was left out of [`value`](Self::value). Usually empty, and then without an allocation.
+    pub issues: Vec<Issue>,
+    /// The place in the array, from 0.
+    pub index: usize,
+}
+
+/// The text of a body: UTF-8, without a byte order mark.
+///
+/// # Errors
+///
+/// [`ErrorKind::Protocol`] that names the first byte that is not UTF-8.
+pub fn text(body: &Bytes) -> Result<&str> {
+    let text = std::str::from_utf8(body).map_err(|e| {
+        let text = format!("expected JSON, found bytes that are not UTF-8 from byte {} on", e.valid_up_to());
+        Error::new(ErrorKind::Protocol, text)
+    })?;
+    Ok(text.strip_prefix('\u{feff}').unwrap_or(text))
+}
+
+/// The body as one `T`, for example an envelope whose records are `Vec<&RawValue>`.
+///
+/// # Errors
+///
+/// [`ErrorKind::Protocol`] that says what was found instead, and where; never the content.
+pub fn json<'a, T: Deserialize<'a>>(answer: &'a Answer) -> Result<T> {
+    let text = text(&answer.body)?;
+    serde_json::from_str(text).map_err(|e| {
+        // Only now, because keeping track of the place costs time.
+        let mut again = serde_json::Deserializer::from_str(text);
+        let place = serde_path_to_error::deserialize::<_, T>(&mut again).err();
+        let place = place.map(|e| pointer(e.path())).unwrap_or_default();
+        unreadable("JSON of the documented shape", text, &e, &place)
+    })
+}
+
+/// The elements of a body that is a bare array.
+///
+/// # Errors
+///
+/// [`ErrorKind::Protocol`] that says what was found instead, and where; never the content.
+pub fn array(body: &Bytes) -> Result<Vec<&RawValue>> {
+    let text = text(body)?;
+    serde_json::from_str(text).map_err(|e| unreadable("a JSON array", text, &e, ""))
+}
+
+/// A body that is one record.
+///
+/// # Errors
+///
+/// [`ErrorKind::Protocol`] that says what was found instead, and where; never the content.
+pub fn raw(body: &Bytes) -> Result<&RawValue> {
+    let text = text(body)?;
+    serde_json::from_str(text).map_err(|e| unreadable("a JSON object", text, &e, ""))
+}
+
+fn unreadable(expected: &str, text: &str, error: &serde_json::Error, pointer: &str) -> Error {
+    use serde_json::error::Category;
+    let found = kind_of_body(text);
+    let place = format!("line {}, column {}", error.line(), error.column());
+    let text = match error.classify() {
+        _ if !found.starts_with("a JSON") => format!("expected {expected}, found {found}"),
+        Category::Eof => format!("expected {expected}, found {found} that breaks off at {place}"),
+        Category::Syntax | Category::Io => {
+            format!("expected {expected}, found {found} with a fault at {place}")
+        }
+        Category::Data if expected.starts_with("a JSON") => format!("expected {expected}, found {found}"),
+        Category::Data if pointer.is_empty() => {
+            format!("expected {expected}, found {found} of another shape at {place}")
+        }
+        Category::Data => {
+            format!("expected {expected}, found {found} of another shape at {pointer} ({place})")
+        }
+    };
+    // The error of `serde_json` is not attached: it quotes values.
+    Error::new(ErrorKind::Protocol, text)
+}
+
+pub(crate) fn kind_of_body(text: &str) -> &'static str {
+    let text = text.trim_start();
+    match text.as_bytes().first() {
+        None => "an empty body",
+        Some(b'<') => {
+            let mut end = text.len().min(1024);
+            while !text.is_char_boundary(end) {
+                end -= 1;
+            }
+            let start = text[..end].to_ascii_lowercase();
+            let is_html = ["<!doctype html", "<html", "<head", "<body"].iter().any(|tag| start.contains(tag));
+            if is_html { "an HTML page" } else { "XML or other markup" }
+        }
+        Some(b'{') => "a JSON object",
+        Some(b'[') => "a JSON array",
+        Some(b'"') => "a JSON string",
+        Some(b'-' | b'0'..=b'9') => "a JSON number",
+        Some(_) if text.starts_with("null") => "a JSON null",
+        Some(_) if text.starts_with("true") || text.starts_with("false") => "a JSON boolean",
+        Some(_) => "text that is not JSON",
+    }
+}
+
+/// Reads each of `records`, which are slices of `body` and whose array is at the JSON pointer `at` (empty if the
+/// body is the array).
+///
+/// - A record that fits costs one parse and nothing else.
+/// - A field that does not fit is left out, with an issue [`IssueCode::FIELD_UNREADABLE`]. What is left out is
+///   the innermost member of an object that holds the fault; of a list with a bad element, the list.
+/// - A key that occurs twice counts with its last value, with an issue of the same code.
+/// - A record that is not an object, or cannot be read even so, is rejected with its bytes.
+pub fn records<T: DeserializeOwned>(body: &Bytes, records: &[&RawValue], at: &str) -> Decoded<T> {
+    let mut decoded = Decoded { records: Vec::with_capacity(records.len()), rejected: Vec::new() };
+    for (index, raw) in records.iter().enumerate() {
+        match decode(raw) {
+            Ok((value, issues)) => {
+                decoded.records.push(Decodable { value, payload: slice(body, raw), issues, index });
+            }
+            Err(fault) => decoded.rejected.push(fault.reject(&format!("{at}/{index}"), slice(body, raw))),
+        }
+    }
+    decoded
+}
+
+/// Reads one record, a slice of `body` at the JSON pointer `at` (empty if the body is the record). As
+/// [`records`], for an answer with one record and for webhooks.
+///
+/// # Errors
+///
+/// The rejected record, with its bytes.
+pub fn record<T: DeserializeOwned>(
+    body: &Bytes,
+    raw: &RawValue,
+    at: &str,
+) -> Result<Decodable<T>, Box<RejectedRecord>> {
+    match decode(raw) {
+        Ok((value, issues)) => Ok(Decodable { value, payload: slice(body, raw), issues, index: 0 }),
+        Err(fault) => Err(Box::new(fault.reject(at, slice(body, raw)))),
+    }
+}
+
+/// The bytes of `raw`, shared with `body` if they lie in it.
+fn slice(body: &Bytes, raw: &RawValue) -> Payload {
+    let raw = raw.get().as_bytes();
+    let start = (raw.as_ptr() as usize).wrapping_sub(body.as_ptr() as usize);
+    match start.checked_add(raw.len()) {
+        Some(end) if end <= body.len() => body.slice(start..end).into(),
+        _ => Bytes::copy_from_slice(raw).into(),
+    }
+}
+
+struct Fault {
+    code: IssueCode,
+    /// Inside the record.
+    pointer: String,
+    reason: String,
+    id: Option<String>,
+}
+
+impl Fault {
+    fn reject(self, at: &str, payload: Payload) -> RejectedRecord {
+        RejectedRecord::new(self.code, at.to_owned() + &self.pointer, self.reason, payload).with_id(self.id)
+    }
+}
+
+fn decode<T: DeserializeOwned>(raw: &RawValue) -> Result<(T, Vec<Issue>), Fault> {
+    if !raw.get().starts_with('{') {
+        return Err(Fault {
+            code: IssueCode::RECORD_NOT_AN_OBJECT,
+            pointer: String::new(),
+            reason: format!("a record is an object, this is {}", Shape(raw)),
+            id: None,
+        });
+    }
+    match serde_json::from_str(raw.get()) {
+        Ok(value) => Ok((value, Vec::new())),
+        Err(_) => heal(raw),
+    }
+}
+
+/// How many faults of one record are passed over before it is given up.
+const MOST_FAULTS: usize = 32;
+
+fn heal<T: DeserializeOwned>(raw: &RawValue) -> Result<(T, Vec<Issue>), Fault> {
+    let mut issues = Vec::new();
+    let mut value = salvage(raw, &mut String::new(), 0, &mut issues).unwrap_or_default();
+    let mut last = String::new();
+    let fault = |pointer: String, reason: String, value: &Value| Fault {
+        code: IssueCode::RECORD_UNREADABLE,
+        pointer,
+        reason,
+        id: identifier(value),
+    };
+    while issues.len() <= MOST_FAULTS {
+        let error = match serde_path_to_error::deserialize::<_, T>(&value) {
+            Ok(value) => return Ok((value, issues)),
+            Err(error) => error,
+        };
+        let Some((pointer, observed)) = take_out(&mut value, error.path()) else {
+            return Err(match missing_field(error.inner()) {
+                Some(field) => {
+                    let reason = format!("`{field}` is missing or cannot be read");
+                    fault(escaped(&field), reason, &value)
+                }
+                None => fault(last, "the record has another shape than documented".to_owned(), &value),
+            });
+        };
+        last.clone_from(&pointer);
+        issues.push(unreadable_field(pointer, observed));
+    }
+    Err(fault(last, format!("more than {MOST_FAULTS} fields cannot be read"), &value))
+}
+
+fn unreadable_field(pointer: String, observed: impl fmt::Display) -> Issue {
+    Issue::new(IssueCode::FIELD_UNREADABLE, Severity::Warning)
+        .with_source_path(pointer)
+        .with_observed(observed)
+}
+
+/// Takes the innermost object member on `path` out of `value`: its JSON pointer, and what it was.
+fn take_out(value: &mut Value, path: &serde_path_to_error::Path) -> Option<(String, String)> {
+    let mut keys = Vec::new();
+    let mut innermost = None;
+    let mut at = &*value;
+    for segment in path {
+        let inner = match segment {
+            Segment::Map { key } | Segment::Enum { variant: key } => {
+                let inner = at.get(key);
+                if inner.is_some() {
+                    innermost = Some(keys.len());
+                }
+                keys.push(Step::Key(key));
+                inner
+            }
+            Segment::Seq { index } => {
+                keys.push(Step::Index(*index));
+                at.get(index)
+            }
+            Segment::Unknown => None,
+        };
+        let Some(inner) = inner else { break };
+        at = inner;
+    }
+    let (to_parent, member) = keys.split_at(innermost?);
+    let Some(&Step::Key(key)) = member.first() else { return None };
+    let mut pointer = String::new();
+    let mut parent = value;
+    for step in to_parent {
+        parent = match step {
+            Step::Key(key) => {
+                pointer += &escaped(key);
+                parent.get_mut(*key)?
+            }
+            Step::Index(index) => {
+                pointer += &format!("/{index}");
+                parent.get_mut(index)?
+            }
+        };
+    }
+    pointer += &escaped(key);
+    let removed = parent.as_object_mut()?.remove(key)?;
+    Some((pointer, observed(&removed)))
+}
+
+/// `path` as a JSON pointer.
+fn pointer(path: &serde_path_to_error::Path) -> String {
+    let step = |segment: &Segment| match segment {
+        Segment::Map { key } | Segment::Enum { variant: key } => escaped(key),
+        Segment::Seq { index } => format!("/{index}"),
+        Segment::Unknown => "/?".to_owned(),
+    };
+    path.iter().map(step).collect()
+}
+
+enum Step<'a> {
+    Key(&'a str),
+    Index(usize),
+}
+
+/// The type, and the value if it cannot be about a person.
+fn observed(value: &Value) -> String {
+    match value {
+        Value::Null => "null".to_owned(),
+        Value::Bool(value) => format!("boolean {value}"),
+        Value::Number(value) => format!("number {value}"),
+        Value::String(_) => "string".to_owned(),
+        Value::Array(_) => "array".to_owned(),
+        Value::Object(_) => "object".to_owned(),
+    }
+}
+
+/// The field that `error` misses. Other errors quote values, so nothing else is taken from the text.
+fn missing_field(error: &serde_json::Error) -> Option<String> {
+    let text = error.to_string();
+    let name = text.strip_prefix("missing field `")?.split('`').next()?;
+    let is_name =
+        name.len() <= 64 && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"_-.$@".contains(&b));
+    is_name.then(|| name.to_owned())
+}
+
+fn identifier(record: &Value) -> Option<String> {
+    match record.get("id")? {
+        Value::String(id) => clean(id, &[]),
+        Value::Number(id) => Some(id.to_string()),
+        _ => None,
+    }
+}
+
+/// One step of a JSON pointer. Keys come from outside: they are made fit to print, and cut.
+fn escaped(key: &str) -> String {
+    let key = if is_printable(key) { Cow::Borrowed(key) } else { clean(key, &[]).unwrap_or_default().into() };
+    format!("/{}", key.replace('~', "~0").replace('/', "~1"))
+}
+
+/// How deep a record is looked into when it is healed. What lies deeper is left out.
+const MOST_LEVELS: usize = 32;
+
+/// The value of `raw` without what no reader could take: numbers out of range, broken escapes, excessive depth.
+/// Notes these, and keys that occur twice. `None` if nothing is left.
+fn salvage(raw: &RawValue, at: &mut String, level: usize, issues: &mut Vec<Issue>) -> Option<Value> {
+    let parsed = match raw.get().as_bytes().first() {
+        // A record with very many faults is given up by the caller; there is no need to list them all.
+        _ if issues.len() > MOST_FAULTS => return None,
+        Some(b'{') if level < MOST_LEVELS => serde_json::from_str(raw.get()).ok().map(|Members(members)| {
+            let mut object = Map::new();
+            let mut seen = std::collections::HashSet::new();
+            for (key, raw) in members {
+                let end = at.len();
+                *at += &escaped(&key);
+                if !seen.insert(key.clone()) {
+                    issues.push(unreadable_field(at.clone(), "the key occurs more than once"));
+                }
+                match salvage(raw, at, level + 1, issues) {
+                    Some(value) => object.insert(key.into_owned(), value),
+                    None => object.remove(&*key),
+                };
+                at.truncate(end);
+            }
+            Value::Object(object)
+        }),
+        Some(b'[') if level < MOST_LEVELS => {
+            serde_json::from_str(raw.get()).ok().map(|elements: Vec<&RawValue>| {
+                let mut array = Vec::with_capacity(elements.len());
+                for (index, raw) in elements.into_iter().enumerate() {
+                    let end = at.len();
+                    *at += &format!("/{index}");
+                    // A gap keeps its place, so that later pointers stay right.
+                    array.push(salvage(raw, at, level + 1, issues).unwrap_or_default());
+                    at.truncate(end);
+                }
+                Value::Array(array)
+            })
+        }
+        Some(b'{' | b'[') => None,
+        _ => serde_json::from_str(raw.get()).ok(),
+    };
+    if parsed.is_none() {
+        issues.push(unreadable_field(at.clone(), Shape(raw)));
+    }
+    parsed
+}
+
+/// The type of a value that was not parsed.
+struct Shape<'a>(&'a RawValue);
+
+impl fmt::Display for Shape<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self.0.get().as_bytes().first() {
+            Some(b'{') => "object",
+            Some(b'[') => "array",
+            Some(b'"') => "string",
+            Some(b't' | b'f') => "boolean",
+            Some(b'n') => "null",
+            _ => "number",
+        })
+    }
+}
+
+/// The members of an object, unparsed, in order and with repetitions.
+struct Members<'a>(Vec<(Cow<'a, str>, &'a RawValue)>);
+
+impl<'de> Deserialize<'de> for Members<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct MembersVisitor;
+
+        impl<'de> Visitor<'de> for MembersVisitor {
+            type Value = Members<'de>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+                let mut members = Vec::new();
+                while let Some((key, value)) = map.next_entry::<String, _>()? {
+                    members.push((Cow::Owned(key), value));
+                }
+                Ok(Members(members))
+            }
+        }
+
+        deserializer.deserialize_map(MembersVisitor)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+    #[serde(default)]
+    struct Session {
+        id: Option<String>,
+        energy: Option<f64>,
+        start: Option<jiff::Timestamp>,
+        place: Option<Place>,
+        readings: Option<Vec<Reading>>,
+        tags: Option<BTreeMap<String, i32>>,
+        word: Option<Word>,
+        extra: Option<Value>,
+    }
+
+    #[derive(Clone, Debug, PartialEq, Deserialize)]
+    struct Place {
+        name: String,
+        floor: Option<i8>,
+    }
+
+    #[derive(Clone, Debug, PartialEq, Deserialize)]
+    struct Reading {
+        value: Option<f64>,
+    }
+
+    #[derive(Clone, Debug, PartialEq, Deserialize)]
+    enum Word {
+        Solar(u8),
+        Grid,
+    }
+
+    #[derive(Clone, Debug, PartialEq, Deserialize)]
+    struct Strict {
+        id: String,
+        start: jiff::Timestamp,
+    }
+
+    fn page<T: DeserializeOwned>(body: &str) -> Decoded<T> {
+        let body = Bytes::from(body.to_owned());
+        records(&body, &array(&body).unwrap(), "")
+    }
+
+    /// Reads one record and gives it back with its issues as text.
+    fn healed(record: &str) -> (Session, Vec<String>) {
+        let mut decoded = page::<Session>(&format!("[{record}]"));
+        assert!(decoded.rejected.is_empty(), "{:?}", decoded.rejected);
+        let record = decoded.records.remove(0);
+        (record.value, record.issues.iter().map(ToString::to_string).collect())
+    }
+
+    fn rejected<T: DeserializeOwned + fmt::Debug>(record: &str) -> RejectedRecord {
+        let mut decoded = page::<T>(&format!("[{record}]"));
+        assert!(decoded.records.is_empty(), "{:?}", decoded.records);
+        decoded.rejected.remove(0)
+    }
+
+    fn sentence<T: fmt::Debug>(result: Result<T>) -> String {
+        let error = result.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Protocol);
+        assert!(std::error::Error::source(&error).is_none());
+        error.to_string()
+    }
+
+    #[test]
+    fn a_good_page_is_read_without_issues_and_without_copies() {
+        let body = Bytes::from_static(b" [ {\"id\":\"a\"} ,\n{\"id\":\"b\",\"energy\":1.5} ] ");
+        let decoded = records::<Session>(&body, &array(&body).unwrap(), "");
+        assert!(decoded.rejected.is_empty());
+        let [a, b] = &decoded.records[..] else { panic!() };
+        assert_eq!((a.value.id.as_deref(), a.index, a.issues.capacity()), (Some("a"), 0, 0));
+        assert_eq!((b.value.energy, b.index), (Some(1.5), 1));
+        assert_eq!(b.payload.as_bytes(), b"{\"id\":\"b\",\"energy\":1.5}");
+        assert_eq!(a.payload.as_bytes().as_ptr(), body[3..].as_ptr(), "a slice, not a copy");
+    }
+
+    #[test]
+    fn a_field_of_another_type_is_left_out_and_named() {
+        let (session, issues) = healed(r#"{"id":"a","energy":"much, Mr Smith","start":17,"word":"Grid"}"#);
+        assert_eq!(session.id.as_deref(), Some("a"));
+        assert_eq!((session.energy, session.start, session.word), (None, None, Some(Word::Grid)));
+        assert_eq!(
+            issues,
+            ["warning field.unreadable at /energy: string", "warning field.unreadable at /start: number 17",]
+        );
+    }
+
+    #[test]
+    fn a_nested_field_is_left_out_alone_if_the_rest_can_stand() {
+        let (session, issues) =
+            healed(r#"{"place":{"name":"Home","floor":300},"tags":{"a/b~c":true,"d":1}}"#);
+        assert_eq!(session.place, Some(Place { name: "Home".into(), floor: None }));
+        assert_eq!(session.tags.unwrap(), [("d".to_owned(), 1)].into());
+        assert_eq!(
+            issues,
+            [
+                "warning field.unreadable at /place/floor: number 300",
+                "warning field.unreadable at /tags/a~1b~0c: boolean true",
+            ]
+        );
+    }
+
+    #[test]
+    fn an_object_that_cannot_stand_without_a_field_goes_as_a_whole() {
+        let (session, issues) = healed(r#"{"id":"a","place":{"name":7,"floor":1}}"#);
+        assert_eq!((session.id.as_deref(), session.place), (Some("a"), None));
+        assert_eq!(
+            issues,
+            [
+                "warning field.unreadable at /place/name: number 7",
+                "warning field.unreadable at /place: object"
+            ]
+        );
+    }
+
+    #[test]
+    fn a_bad_field_inside_a_list_is_left_out_and_a_bad_element_takes_the_list() {
+        let (session, issues) = healed(r#"{"readings":[{"value":1},{"value":"x"}]}"#);
+        assert_eq!(session.readings, Some(vec![Reading { value: Some(1.0) }, Reading { value: None }]));
+        assert_eq!(issues, ["warning field.unreadable at /readings/1/value: string"]);
+        let (session, issues) = healed(r#"{"readings":[{"value":1},null]}"#);
+        assert_eq!(session.readings, None);
+        assert_eq!(issues, ["warning field.unreadable at /readings: array"]);
+    }
+
+    #[test]
+    fn an_enum_with_a_bad_content_is_left_out() {
+        let (session, issues) = healed(r#"{"id":"a","word":{"Solar":"x"}}"#);
+        assert_eq!((session.id.as_deref(), session.word), (Some("a"), None));
+        assert_eq!(issues.len(), 2, "{issues:?}");
+    }
+
+    #[test]
+    fn a_key_that_occurs_twice_counts_with_its_last_value() {
+        let (session, issues) = healed(r#"{"id":"first","id":"last","place":{"name":"a","name":"b"}}"#);
+        assert_eq!(session.id.as_deref(), Some("last"));
+        assert_eq!(session.place.unwrap().name, "b");
+        assert_eq!(
+            issues,
+            [
+                "warning field.unreadable at /id: the key occurs more than once",
+                "warning field.unreadable at /place/name: the key occurs more than once",
+            ]
+        );
+    }
+
+    #[test]
+    fn what_no_reader_could_take_is_left_out() {
+        let (session, issues) = healed(r#"{"id":"a","energy":1e999,"extra":{"x":"\ud800","y":[1,1e999]}}"#);
+        assert_eq!((session.id.as_deref(), session.energy), (Some("a"), None));
+        assert_eq!(session.extra, Some(serde_json::json!({"y": [1, null]})));
+        assert_eq!(
+            issues,
+            [
+                "warning field.unreadable at /energy: number",
+                "warning field.unreadable at /extra/x: string",
+                "warning field.unreadable at /extra/y/1: number",
+            ]
+        );
+    }
+
+    #[test]
+    fn depth_does_not_overflow() {
+        let deep = format!("{}{}", "[".repeat(200_000), "]".repeat(200_000));
+        let (session, issues) = healed(&format!(r#"{{"id":"a","unknown":{deep}}}"#));
+        assert_eq!(
+            (session.id.as_deref(), issues.len()),
+            (Some("a"), 0),
+            "a field that is not read costs nothing"
+        );
+        let (session, issues) = healed(&format!(r#"{{"id":"a","extra":{deep}}}"#));
+        assert_eq!(session.id.as_deref(), Some("a"));
+        assert_eq!(issues.len(), 1);
+        let deep_objects = format!("{}1{}", r#"{"a":"#.repeat(100_000), "}".repeat(100_000));
+        let (session, issues) = healed(&format!(r#"{{"id":"a","extra":{deep_objects}}}"#));
+        assert_eq!((session.id.as_deref(), issues.len()), (Some("a"), 1));
+        assert!(array(&Bytes::from(deep)).is_ok());
+        assert!(sentence(array(&Bytes::from("[".repeat(200_000)))).contains("breaks off"));
+    }
+
+    #[test]
+    fn what_is_not_an_object_is_rejected() {
+        for (record, found) in
+            [("7", "number"), ("null", "null"), ("\"a\"", "string"), ("[]", "array"), ("true", "boolean")]
+        {
+            let record = rejected::<Session>(record);
+            assert_eq!((record.code, record.path.as_str()), (IssueCode::RECORD_NOT_AN_OBJECT, "/0"));
+            assert_eq!(record.reason, format!("a record is an object, this is {found}"));
+        }
+    }
+
+    #[test]
+    fn a_record_without_what_it_needs_is_rejected_with_its_bytes() {
+        let body = Bytes::from_static(br#"{"data":[{"id":"ok","start":"2026-09-01T00:00:00Z"},{"id":"a","start":"Mr Smith"},{"id":5}]}"#);
+        #[derive(Deserialize)]
+        struct Page<'a> {
+            #[serde(borrow)]
+            data: Vec<&'a RawValue>,
+        }
+        let page: Page<'_> = serde_json::from_slice(&body).unwrap();
+        let decoded = records::<Strict>(&body, &page.data, "/data");
+        assert_eq!(decoded.records.len(), 1);
+        let [a, b] = &decoded.rejected[..] else { panic!() };
+        assert_eq!(
+            (a.code.clone(), a.path.as_str(), a.id.as_deref()),
+            (IssueCode::RECORD_UNREADABLE, "/data/1/start", Some("a"))
+        );
+        assert_eq!(a.reason, "`start` is missing or cannot be read");
+        assert_eq!(a.payload.as_bytes(), br#"{"id":"a","start":"Mr Smith"}"#);
+        assert_eq!(b.path, "/data/2/id");
+        assert!(!format!("{:?}", decoded.rejected).contains("Smith"));
+    }
+
+    #[test]
+    fn a_record_with_faults_without_end_is_rejected() {
+        let fields: Vec<String> = (0..1000).map(|i| format!("\"f{i}\":\"x\"")).collect();
+        let record = rejected::<Session>(&format!(r#"{{"id":"a","tags":{{{}}}}}"#, fields.join(",")));
+        assert_eq!((record.code, record.id.as_deref()), (IssueCode::RECORD_UNREADABLE, Some("a")));
+        let twice = vec![r#""id":"a""#; 100_000].join(",");
+        assert_eq!(rejected::<Session>(&format!("{{{twice}}}")).code, IssueCode::RECORD_UNREADABLE);
+    }
+
+    #[test]
+    fn hostile_keys_do_not_reach_a_pointer_as_they_are() {
+        let key = format!("\\u001b[31m{}", "k".repeat(5_000));
+        let (_, issues) = healed(&format!(r#"{{"tags":{{"{key}":"x"}}}}"#));
+        assert!(issues[0].len() < 400 && !issues[0].contains('\u{1b}'), "{}", issues[0]);
+    }
+
+    #[test]
+    fn one_record_is_read_by_itself() {
+        let body = Bytes::from_static(br#"{"type":"ended","data":{"id":"a","energy":"x"}}"#);
+        #[derive(Deserialize)]
+        struct Event<'a> {
+            #[serde(borrow)]
+            data: &'a RawValue,
+        }
+        let event: Event<'_> = serde_json::from_slice(&body).unwrap();
+        let session = record::<Session>(&body, event.data, "/data").unwrap();
+        assert_eq!((session.issues.len(), session.index), (1, 0));
+        assert_eq!(session.payload.as_bytes(), br#"{"id":"a","energy":"x"}"#);
+        let rejected = record::<Strict>(&body, raw(&body).unwrap(), "").unwrap_err();
+        assert_eq!((rejected.path.as_str(), rejected.code), ("/id", IssueCode::RECORD_UNREADABLE));
+    }
+
+    #[test]
+    fn a_record_from_elsewhere_is_copied() {
+        let other = RawValue::from_string(r#"{"id":"a"}"#.to_owned()).unwrap();
+        let decoded = records::<Session>(&Bytes::from_static(b"[]"), &[&other], "");
+        assert_eq!(decoded.records[0].payload.as_bytes(), br#"{"id":"a"}"#);
+    }
+
+    #[test]
+    fn a_body_that_is_not_the_promised_json_is_described_and_not_quoted() {
+        for (body, expected) in [
+            ("", "expected a JSON array, found an empty body"),
+            ("<!DOCTYPE html>\n<p>Mr Smith", "expected a JSON array, found an HTML page"),
+            ("<?xml?><a/>", "expected a JSON array, found XML or other markup"),
+            ("Service unavailable, Mr Smith", "expected a JSON array, found text that is not JSON"),
+            ("{\"a\":1}", "expected a JSON array, found a JSON object"),
+            (
+                "[{\"a\":\n1}, {\"b",
+                "expected a JSON array, found a JSON array that breaks off at line 2, column 7",
+            ),
+            (
+                "[1,\n\"Smith\" 2]",
+                "expected a JSON array, found a JSON array with a fault at line 2, column 9",
+            ),
+            ("[] x", "expected a JSON array, found a JSON array with a fault at line 1, column 4"),
+            ("null", "expected a JSON array, found a JSON null"),
+        ] {
+            assert_eq!(sentence(array(&Bytes::from(body.to_owned()))), expected, "{body}");
+        }
+        let answer = |body: &'static [u8]| {
+            Answer::new(http::StatusCode::OK, Default::default(), body, jiff::Timestamp::UNIX_EPOCH)
+        };
+        assert_eq!(
+            sentence(json::<Strict>(&answer(br#"{"id":"Smith","start":"Smith"}"#))),
+            "expected JSON of the documented shape, found a JSON object of another shape at /start (line 1, column 29)"
+        );
+        assert_eq!(json::<u8>(&answer(b"7")).unwrap(), 7);
+    }
+
+    #[test]
+    fn a_byte_order_mark_is_passed_over_and_other_encodings_are_named() {
+        let body = Bytes::from_static(b"\xef\xbb\xbf[{\"id\":\"a\"}]");
+        let decoded = records::<Session>(&body, &array(&body).unwrap(), "");
+        assert_eq!(decoded.records[0].payload.as_bytes(), b"{\"id\":\"a\"}");
+        assert_eq!(
+            sentence(array(&Bytes::from_static(b"[\"ab\xff\"]"))),
+            "expected JSON, found bytes that are not UTF-8 from byte 4 on"
+        );
+    }
+
+    fn any_json() -> impl Strategy<Value = Value> {
+        let leaf = prop_oneof![
+            Just(Value::Null),
+            any::<bool>().prop_map(Value::from),
+            any::<f64>().prop_map(Value::from),
+            any::<i64>().prop_map(Value::from),
+            "\\PC{0,8}".prop_map(Value::from),
+        ];
+        let key = prop_oneof![
+            "id|energy|start|place|readings|tags|word|extra|name|floor|value|Solar|Grid",
+            "[a-z ~/é\"\\\\]{0,4}"
+        ];
+        leaf.prop_recursive(4, 24, 6, move |inner| {
+            prop_oneof![
+                proptest::collection::vec(inner.clone(), 0..4).prop_map(Value::from),
+                proptest::collection::vec((key.clone(), inner), 0..6)
+                    .prop_map(|members| Value::Object(members.into_iter().collect())),
+            ]
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn any_record_is_read_or_rejected_and_none_is_lost(values in proptest::collection::vec(any_json(), 0..4)) {
+            let body = Bytes::from(serde_json::to_vec(&values).unwrap());
+            let raws = array(&body).unwrap();
+            let decoded = records::<Session>(&body, &raws, "/items");
+            prop_assert_eq!(decoded.records.len() + decoded.rejected.len(), values.len());
+            for record in &decoded.records {
+                prop_assert_eq!(record.payload.as_bytes(), raws[record.index].get().as_bytes());
+                for issue in &record.issues {
+                    // What was left out is really there.
+                    let pointer = issue.source_path.as_deref().unwrap();
+                    prop_assert!(values[record.index].pointer(pointer).is_some(), "{pointer}");
+                }
+            }
+            records::<Strict>(&body, &raws, "");
+        }
+
+        #[test]
+        fn any_bytes_are_read_without_panic(body in proptest::collection::vec(any::<u8>(), 0..300)) {
+            let body = Bytes::from(body);
+            if let Ok(raws) = array(&body) {
+                records::<Session>(&body, &raws, "");
+            }
+            if let Ok(one) = raw(&body) {
+                let _ = record::<Session>(&body, one, "");
+            }
+        }
+
+        #[test]
+        fn any_damage_to_a_page_is_survived(at in 0usize..200, byte in any::<u8>()) {
+            let mut body = br#"[{"id":"a","energy":1.5,"place":{"name":"x","floor":1},"readings":[{"value":2}],"tags":{"t":1}}]"#.to_vec();
+            let at = at % body.len();
+            body[at] = byte;
+            let body = Bytes::from(body);
+            if let Ok(raws) = array(&body) {
+                let decoded = records::<Session>(&body, &raws, "");
+                prop_assert_eq!(decoded.records.len() + decoded.rejected.len(), raws.len());
+            }
+        }
+    }
+}

@@ -1,0 +1,233 @@
+//! Sending one request over the wire, once.
+
+use std::{fmt, sync::Arc, time::Duration};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use charging_sessions_core::Result;
+
+/// A request with its whole body.
+pub type Request = http::Request<Bytes>;
+/// An answer with its whole body.
+pub type Response = http::Response<Bytes>;
+
+/// What bounds the reading of one answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Limits {
+    /// The longest body, in bytes, after decompression. 32 MiB by default.
+    pub max_body: usize,
+    /// The longest silence while a body is read. 10 s by default.
+    ///
+    /// The wait for the first byte of an answer is bounded by the time limit of the attempt instead: a provider
+    /// that computes for a while is slow, one that stops in the middle of a body is broken.
+    pub idle: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { max_body: 32 << 20, idle: Duration::from_secs(10) }
+    }
+}
+
+impl Limits {
+    /// Changes [`max_body`](Self::max_body).
+    #[must_use]
+    pub const fn with_max_body(mut self, bytes: usize) -> Self {
+        self.max_body = bytes;
+        self
+    }
+
+    /// Changes [`idle`](Self::idle).
+    #[must_use]
+    pub const fn with_idle(mut self, idle: Duration) -> Self {
+        self.idle = idle;
+        self
+    }
+}
+
+/// Sends one request over the wire, once.
+///
+/// The seam for tests and for other HTTP stacks. Retry, quota, sign-in, redirects and the time limit lie above
+/// it, in [`Client`](crate::Client).
+#[async_trait]
+pub trait Transport: fmt::Debug + Send + Sync {
+    /// Sends `request` and reads the whole answer.
+    ///
+    /// - Any status is an answer, redirects included: they are not followed.
+    /// - The body is whole and decompressed. One that ends before its announced length is an error.
+    /// - Nothing is sent twice and nothing is remembered: no retry, no cookies, no cache.
+    /// - Dropping the future abandons the request.
+    ///
+    /// # Errors
+    ///
+    /// - [`ErrorKind::Network`](charging_sessions_core::ErrorKind::Network) if no whole answer arrived.
+    /// - [`ErrorKind::Timeout`](charging_sessions_core::ErrorKind::Timeout) if the body fell silent for longer
+    ///   than [`Limits::idle`].
+    /// - [`ErrorKind::Protocol`](charging_sessions_core::ErrorKind::Protocol) if the body is longer than
+    ///   [`Limits::max_body`]; reading stops there.
+    ///
+    /// No error names the address, because it may hold what is private.
+    async fn send(&self, request: Request, limits: &Limits) -> Result<Response>;
+}
+
+// A transport stays usable as `dyn`.
+const _: fn(&dyn Transport) = |_| {};
+
+/// The transport of this build: `ReqwestTransport`, if the feature `reqwest` is on, as it is by default.
+///
+/// It keeps a pool of connections. Sources that share one share the pool.
+///
+/// # Errors
+///
+/// [`ErrorKind::Config`](charging_sessions_core::ErrorKind::Config) if TLS cannot be set up, or if this build has
+/// no transport.
+pub fn default_transport() -> Result<Arc<dyn Transport>> {
+    #[cfg(feature = "reqwest")]
+    return Ok(Arc::new(ReqwestTransport::new()?));
+    #[cfg(not(feature = "reqwest"))]
+    Err(charging_sessions_core::Error::new(
+        charging_sessions_core::ErrorKind::Config,
+        "this build has no HTTP transport: turn on the feature `reqwest`, or pass a `Transport`",
+    ))
+}
+
+#[cfg(feature = "reqwest")]
+pub use with_reqwest::ReqwestTransport;
+
+#[cfg(feature = "reqwest")]
+mod with_reqwest {
+    use std::{error::Error as StdError, io};
+
+    use bytes::BytesMut;
+    use charging_sessions_core::{Error, ErrorKind};
+    use http::header;
+    use reqwest::redirect;
+    use rustls_platform_verifier::BuilderVerifierExt as _;
+    use tokio::time::timeout;
+
+    use super::{Arc, Bytes, Duration, Limits, Request, Response, Result, Transport, async_trait, fmt};
+
+    /// [`Transport`] over `reqwest`: TLS by rustls, gzip, proxies from the environment.
+    #[derive(Clone)]
+    pub struct ReqwestTransport(reqwest::Client);
+
+    impl fmt::Debug for ReqwestTransport {
+        // The client of a user may hold the password of a proxy, or headers.
+        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("ReqwestTransport")
+        }
+    }
+
+    impl ReqwestTransport {
+        /// A transport with its own pool of connections.
+        ///
+        /// # Errors
+        ///
+        /// [`ErrorKind::Config`] if TLS cannot be set up.
+        pub fn new() -> Result<Self> {
+            let failed = || Error::new(ErrorKind::Config, "TLS could not be set up");
+            let client = reqwest::Client::builder()
+                .tls_backend_preconfigured(tls().map_err(|e| failed().with_source(e))?)
+                .redirect(redirect::Policy::none())
+                .retry(reqwest::retry::never())
+                .referer(false)
+                .connect_timeout(Duration::from_secs(10))
+                .build()
+                .map_err(|e| failed().with_source(e.without_url()))?;
+            Ok(Self(client))
+        }
+    }
+
+    /// TLS 1.2 and 1.3 by ring, trusting what the machine trusts. Set up here and not as the default of the process,
+    /// which is the program's to choose.
+    fn tls() -> Result<rustls::ClientConfig, rustls::Error> {
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let config = rustls::ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()?
+            .with_platform_verifier()?;
+        Ok(config.with_no_client_auth())
+    }
+
+    /// For a client with settings of its own, such as a proxy or a private certificate authority.
+    ///
+    /// Build it with `redirect::Policy::none()` and `retry::never()`: redirects are followed, and requests
+    /// repeated, by the [`Client`](crate::Client), under rules that `reqwest` does not know. An answer that was
+    /// redirected on the way is refused. A program that turns on none of `reqwest`'s TLS features installs a rustls
+    /// provider before it builds the client.
+    impl From<reqwest::Client> for ReqwestTransport {
+        fn from(client: reqwest::Client) -> Self {
+            Self(client)
+        }
+    }
+
+    #[async_trait]
+    impl Transport for ReqwestTransport {
+        async fn send(&self, request: Request, limits: &Limits) -> Result<Response> {
+            let request = reqwest::Request::try_from(request).map_err(failed)?;
+            let asked = request.url().clone();
+            let mut answer = self.0.execute(request).await.map_err(failed)?;
+            if *answer.url() != asked {
+                let text = "the HTTP client follows redirects by itself; build it with redirects off";
+                return Err(Error::new(ErrorKind::Config, text));
+            }
+            let body = read(&mut answer, limits).await?;
+            let mut response = Response::new(body);
+            *response.status_mut() = answer.status();
+            *response.version_mut() = answer.version();
+            std::mem::swap(response.headers_mut(), answer.headers_mut());
+            Ok(response)
+        }
+    }
+
+    async fn read(answer: &mut reqwest::Response, limits: &Limits) -> Result<Bytes> {
+        let too_long = || {
+            let text = format!("the answer is longer than the limit of {} bytes", limits.max_body);
+            Error::new(ErrorKind::Protocol, text)
+        };
+        let announced =
+            answer.headers().get(header::CONTENT_LENGTH).and_then(|n| n.to_str().ok()?.parse().ok());
+        if announced.is_some_and(|length: usize| length > limits.max_body) {
+            return Err(too_long());
+        }
+        let mut body = BytesMut::new();
+        loop {
+            let chunk = timeout(limits.idle, answer.chunk()).await.map_err(|_| {
+                let text = format!("the answer fell silent for {:?}", limits.idle);
+                Error::new(ErrorKind::Timeout, text)
+            })?;
+            let Some(chunk) = chunk.map_err(failed)? else { return Ok(body.freeze()) };
+            if body.len() + chunk.len() > limits.max_body {
+                return Err(too_long());
+            }
+            body.extend_from_slice(&chunk);
+        }
+    }
+
+    fn failed(error: reqwest::Error) -> Error {
+        let (kind, text) = if error.is_builder() {
+            (ErrorKind::Config, "the request could not be built")
+        } else if error.is_timeout() {
+            (ErrorKind::Timeout, "the connection timed out")
+        } else if error.is_connect() {
+            (ErrorKind::Network, "no connection could be made")
+        } else if broke_off(&error) {
+            (ErrorKind::Network, "the answer broke off")
+        } else {
+            (ErrorKind::Network, "the connection failed before a whole answer arrived")
+        };
+        // The address may hold an account, and its query anything.
+        Error::new(kind, text).with_source(error.without_url())
+    }
+
+    fn broke_off(error: &reqwest::Error) -> bool {
+        let mut cause = error.source();
+        while let Some(error) = cause {
+            if error.downcast_ref::<io::Error>().is_some_and(|e| e.kind() == io::ErrorKind::UnexpectedEof) {
+                return true;
+            }
+            cause = error.source();
+        }
+        error.is_body() || error.is_decode()
+    }
+}
