@@ -1,0 +1,9 @@
+//! Sandbox servers, fixtures and the conformance suite for adapters of EV charging session providers.
+//!
+//! An adapter's tests call [`conformance`](conformance::conformance) once, and add their own cases as
+//! [fixtures](fixture). A [sandbox] is a server on loopback that behaves as the provider's public
+//! documentation says, with data that is realistic and dirty.
+
+pub mod conformance;
+pub mod fixture;
+pub mod sandbox;

@@ -1,0 +1,33 @@
+//! Servers that answer like a provider, inside the process that asks.
+//!
+//! A sandbox speaks real HTTP on a loopback port which the system chooses. Its data is invented, follows the
+//! shape of real charging, and depends on nothing but a seed and a moment: the same two give the same bytes on
+//! every machine. Nothing in a sandbox reads the wall clock; tokens and rate limits run on tokio's clock, so a
+//! test with a paused clock can let ten hours pass in no time.
+//!
+//! | module | provider |
+//! |---|---|
+//! | [`ev_energy`] | ev.energy API v2 |
+//!
+//! What every sandbox offers, whoever it imitates:
+//!
+//! - [`Running`]: the server in the background; it stops when it is dropped.
+//! - [`Fault`]: something that goes wrong with one of the next requests.
+//! - [`RecordedRequest`]: what was asked, without its secrets.
+//!
+//! A clock that is paused jumps to the next timer whenever all tasks wait, also when they wait for a socket.
+//! A client with a time limit then gives up at once. Such tests call the sandbox without a socket, see
+//! [`ev_energy::EvEnergySandbox::call`].
+
+pub mod ev_energy;
+mod fault;
+mod limit;
+mod query;
+mod random;
+mod record;
+mod server;
+mod token;
+
+pub use fault::Fault;
+pub use record::RecordedRequest;
+pub use server::Running;
