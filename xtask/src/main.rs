@@ -1,0 +1,100 @@
+//! Chores of this workspace: `cargo xtask codegen`, `fetch-spec`, `tidy`, `ci` and others.
+
+mod ci;
+mod codegen;
+mod compile_time;
+mod fetch_spec;
+mod tidy;
+
+use std::{
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+
+/// Chores of this workspace.
+#[derive(Parser)]
+#[command(name = "cargo xtask", version, about)]
+struct Arguments {
+    /// The root of the workspace.
+    #[arg(long, global = true, value_name = "FOLDER")]
+    workspace: Option<PathBuf>,
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Subcommand)]
+enum Task {
+    /// Write the generated types of all providers, or of the named ones.
+    Codegen {
+        /// Folders under specs/.
+        providers: Vec<String>,
+        /// Write nothing; fail if a file is not what would be written.
+        #[arg(long)]
+        check: bool,
+    },
+    /// Generate everything that whole documents offer, twice, and compile it outside the workspace.
+    CodegenTrial {
+        /// OpenAPI documents, YAML or JSON.
+        #[arg(required = true)]
+        files: Vec<PathBuf>,
+        /// Generate only.
+        #[arg(long)]
+        no_compile: bool,
+    },
+    /// Download a provider's own document and list what differs from ours; writes nothing.
+    FetchSpec {
+        /// A folder under specs/.
+        provider: String,
+        /// Where the document is, if not where spec.toml says.
+        #[arg(long)]
+        url: Option<String>,
+    },
+    /// Measure how long a project with one adapter takes to compile from nothing.
+    CompileTime {
+        /// Folders under crates/providers; all unless named.
+        providers: Vec<String>,
+    },
+    /// List what is untidy; fail if anything is.
+    Tidy,
+    /// Run everything that must hold.
+    Ci {
+        /// Leave out the step that installs documents of vendors from npm.
+        #[arg(long)]
+        skip_vendor_documents: bool,
+    },
+}
+
+fn main() -> ExitCode {
+    let default = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |info| {
+        // What typify says in a panic comes back as an ordinary error.
+        if std::thread::current().name() != Some(codegen::TYPIFY_THREAD) {
+            default(info);
+        }
+    }));
+    let arguments = Arguments::parse();
+    match run(arguments) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(arguments: Arguments) -> Result<()> {
+    let built_in =
+        || Path::new(env!("CARGO_MANIFEST_DIR")).parent().map_or_else(PathBuf::new, Path::to_path_buf);
+    let root = arguments.workspace.unwrap_or_else(built_in);
+    match arguments.task {
+        Task::Codegen { providers, check } => codegen::run(&root, &providers, check),
+        Task::CodegenTrial { files, no_compile } => codegen::trial(&root, &files, !no_compile),
+        Task::FetchSpec { provider, url } => fetch_spec::run(&root, &provider, url.as_deref()),
+        Task::CompileTime { providers } => compile_time::run(&root, &providers),
+        Task::Tidy => tidy::run(&root),
+        Task::Ci { skip_vendor_documents } => ci::run(&root, skip_vendor_documents),
+    }
+}
