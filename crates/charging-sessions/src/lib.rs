@@ -1,0 +1,29 @@
+//! Read EV charging sessions from many providers into one exact model.
+//!
+//! This crate only gathers: the contract and the record come from `charging-sessions-core`, each provider from
+//! a crate of its own behind a feature. Nothing is on by default.
+//!
+//! | feature | provider |
+//! |---|---|
+//! | `ev-energy` | [ev.energy](https://developers.ev.energy) |
+//!
+//! ```no_run
+//! # #[cfg(feature = "ev-energy")]
+//! # async fn read() -> charging_sessions::Result<()> {
+//! use charging_sessions::{ChargingSessionSourceExt as _, SessionQuery, ev_energy};
+//! use futures_util::TryStreamExt as _;
+//!
+//! let config = ev_energy::Config::new("client-id", "client-secret".into());
+//! let source = ev_energy::EvEnergy::new(config)?;
+//! let mut sessions = source.sessions(SessionQuery::all());
+//! while let Some(session) = sessions.try_next().await? {
+//!     println!("{}: {:?}", session.key(), session.energy.headline());
+//! }
+//! # Ok(())
+//! # }
+//! ```
+
+pub use charging_sessions_core::*;
+
+#[cfg(feature = "ev-energy")]
+pub use charging_sessions_ev_energy as ev_energy;

@@ -1,0 +1,98 @@
+//! How the program ends.
+
+use std::{fmt, io, process::ExitCode};
+
+use charging_sessions::{Error, ErrorKind};
+
+use crate::text;
+
+/// The exit code. Scripts rely on these numbers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Code {
+    /// Everything was done.
+    Done = 0,
+    /// Something else went wrong.
+    Other = 1,
+    /// The command line or the configuration is wrong.
+    Usage = 2,
+    /// The credentials were refused.
+    Auth = 3,
+    /// Done, but some records could not be read.
+    Rejects = 4,
+    /// The provider cannot answer now; the same call may succeed later.
+    Later = 5,
+}
+
+impl From<Code> for ExitCode {
+    fn from(code: Code) -> Self {
+        Self::from(code as u8)
+    }
+}
+
+/// Why the program could not do what it was asked.
+#[derive(Debug)]
+pub(crate) enum Failure {
+    /// The command line or the configuration is wrong.
+    Usage(String),
+    /// A source failed.
+    Source(Error),
+    /// Standard output or a file could not be written.
+    Output(io::Error),
+}
+
+impl Failure {
+    pub(crate) fn usage(message: impl Into<String>) -> Self {
+        Self::Usage(message.into())
+    }
+
+    pub(crate) fn code(&self) -> Code {
+        match self {
+            Self::Usage(_) => Code::Usage,
+            // Whoever closed the pipe has seen enough.
+            Self::Output(error) if error.kind() == io::ErrorKind::BrokenPipe => Code::Done,
+            Self::Output(_) => Code::Other,
+            Self::Source(error) => match error.kind() {
+                ErrorKind::Config | ErrorKind::Unsupported => Code::Usage,
+                ErrorKind::Unauthenticated | ErrorKind::PermissionDenied => Code::Auth,
+                ErrorKind::RateLimited | ErrorKind::Timeout | ErrorKind::Network | ErrorKind::Unavailable => {
+                    Code::Later
+                }
+                _ => Code::Other,
+            },
+        }
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Usage(message) => f.write_str(message),
+            Self::Output(error) => write!(f, "the output cannot be written: {error}"),
+            Self::Source(error) => {
+                // Words of a provider may be in it.
+                f.write_str(&text::visible(&error.to_string()))?;
+                let mut cause = std::error::Error::source(error);
+                while let Some(error) = cause {
+                    write!(f, ": {}", text::visible(&error.to_string()))?;
+                    cause = error.source();
+                }
+                if let Some(wait) = error.retry_after() {
+                    write!(f, "; the provider asks to come back in {} s", wait.as_secs())?;
+                }
+                Ok(())
+            }
+        }
+    }
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        Self::Source(error)
+    }
+}
+
+impl From<io::Error> for Failure {
+    fn from(error: io::Error) -> Self {
+        Self::Output(error)
+    }
+}

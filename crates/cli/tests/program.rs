@@ -1,0 +1,231 @@
+//! The program as a user runs it: against a sandbox over real HTTP, and with the mistakes people make.
+
+use std::{
+    path::PathBuf,
+    process::{Command, Output},
+    time::Duration,
+};
+
+use charging_sessions_testkit::sandbox::{Fault, Running, ev_energy::EvEnergySandbox};
+use serde_json::{Value, json};
+
+fn program() -> Command {
+    let mut program = Command::new(env!("CARGO_BIN_EXE_charging-sessions"));
+    for variable in
+        ["CHARGING_SESSIONS_CLIENT_ID", "CHARGING_SESSIONS_CLIENT_SECRET", "CHARGING_SESSIONS_LOG"]
+    {
+        program.env_remove(variable);
+    }
+    program
+}
+
+struct Ran {
+    code: i32,
+    out: String,
+    err: String,
+}
+
+fn ran(output: Output) -> Ran {
+    Ran {
+        code: output.status.code().unwrap(),
+        out: String::from_utf8(output.stdout).unwrap(),
+        err: String::from_utf8(output.stderr).unwrap(),
+    }
+}
+
+async fn sandbox() -> Running<EvEnergySandbox> {
+    EvEnergySandbox::builder()
+        .seed(7)
+        .now("2026-11-20T12:00:00Z".parse().unwrap())
+        .sessions(40)
+        .credentials("client", "s3cret-of-the-client")
+        .build()
+        .start()
+        .await
+        .unwrap()
+}
+
+/// Runs `sessions` against a sandbox, with its credentials unless told otherwise.
+async fn sessions(sandbox: &Running<EvEnergySandbox>, arguments: &[&str]) -> Ran {
+    let mut program = program();
+    program
+        .args(["sessions", "--provider", "ev-energy", "--client-id", "client"])
+        .args(["--base-url", &sandbox.base_url(), "--tz", "Europe/London"])
+        .args(arguments)
+        .env("CHARGING_SESSIONS_CLIENT_SECRET", "s3cret-of-the-client");
+    // The sandbox answers from this process, so the runtime must go on meanwhile.
+    let output = tokio::task::spawn_blocking(move || program.output().unwrap()).await.unwrap();
+    let ran = ran(output);
+    assert!(!ran.out.contains("s3cret") && !ran.err.contains("s3cret"), "a secret shows");
+    ran
+}
+
+#[test]
+fn the_demo_ends_with_sessions_printed() {
+    let ran = ran(program().args(["demo", "--days", "30"]).output().unwrap());
+    assert_eq!(ran.code, 0, "{}", ran.err);
+    assert!(ran.out.contains(" kWh"), "{}", ran.out);
+    assert!(ran.out.lines().count() > 20, "{}", ran.out);
+    assert!(ran.err.contains("http://127.0.0.1:"), "{}", ran.err);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_format_shows_the_same_records() {
+    let sandbox = sandbox().await;
+    let truth = sandbox.truth();
+    let mut expected: Vec<_> =
+        truth.as_array().unwrap().iter().map(|r| r["id"].as_str().unwrap().to_owned()).collect();
+    expected.sort();
+
+    let json = sessions(&sandbox, &["--format", "json"]).await;
+    assert_eq!(json.code, 0, "{}", json.err);
+    let records: Vec<Value> = serde_json::from_str(&json.out).unwrap();
+    let id = |record: &Value| record["identity"]["key"]["source_id"].as_str().unwrap().to_owned();
+    let mut ids: Vec<_> = records.iter().map(id).collect();
+    ids.sort();
+    assert_eq!(ids, expected);
+
+    let lines = sessions(&sandbox, &["--format", "jsonl"]).await;
+    let mut ids: Vec<_> = lines.out.lines().map(|line| id(&serde_json::from_str(line).unwrap())).collect();
+    ids.sort();
+    assert_eq!(ids, expected);
+
+    let table = sessions(&sandbox, &["--format", "csv", "--page-size", "7"]).await;
+    let mut rows = csv::Reader::from_reader(table.out.as_bytes());
+    let mut ids: Vec<_> = rows.records().map(|row| row.unwrap()[3].to_owned()).collect();
+    ids.sort();
+    assert_eq!(ids, expected);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn hostile_words_cannot_steer_terminal_or_spreadsheet() {
+    let sandbox = sandbox().await;
+    let hostile = json!({"name": "=HYPERLINK(\"x\")\u{1b}[2J"});
+    sandbox.inject(Fault::set_field(0, "location", hostile.clone()));
+    let table = sessions(&sandbox, &[]).await;
+    assert!(!table.out.contains('\u{1b}'), "an escape reaches the terminal");
+    assert!(table.out.contains("\\u{1b}[2J"), "{}", table.out);
+    sandbox.inject(Fault::set_field(0, "location", hostile));
+    let rows = sessions(&sandbox, &["--format", "csv"]).await;
+    assert!(rows.out.contains("'=HYPERLINK"), "{}", rows.out);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_bad_record_is_told_and_the_others_are_printed() {
+    let sandbox = sandbox().await;
+    sandbox.inject(Fault::remove_field(3, "id"));
+    let ran = sessions(&sandbox, &["--format", "jsonl"]).await;
+    assert_eq!(ran.code, 4, "{}", ran.err);
+    assert_eq!(ran.out.lines().count(), 39);
+    assert!(ran.err.contains("left out: record without an identifier at /3/id"), "{}", ran.err);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_wrong_secret_is_an_authentication_failure() {
+    let sandbox = sandbox().await;
+    let folder = tempfile::tempdir().unwrap();
+    let file: PathBuf = folder.path().join("secret");
+    std::fs::write(&file, "wr0ng\n").unwrap();
+    let ran = sessions(&sandbox, &["--client-secret-file", file.to_str().unwrap()]).await;
+    assert_eq!(ran.code, 3, "{}", ran.err);
+    assert!(ran.err.starts_with("error: ev-energy: "), "{}", ran.err);
+    assert!(!ran.err.contains("wr0ng"));
+    assert_eq!(ran.out, "");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refused_version_is_told_in_the_providers_words() {
+    let sandbox = sandbox().await;
+    let body = json!({"status": 400, "title": "Unsupported version", "detail": "Unsupported version requested: 3.0"});
+    sandbox.inject(Fault::status(400).body("application/problem+json", body.to_string()));
+    let ran = sessions(&sandbox, &[]).await;
+    assert_eq!(ran.code, 1, "{}", ran.err);
+    assert!(ran.err.contains("Unsupported version requested: 3.0"), "{}", ran.err);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_html_page_is_told_after_retries() {
+    let sandbox = sandbox().await;
+    sandbox.inject(Fault::html().times(100));
+    let ran = sessions(&sandbox, &[]).await;
+    assert_eq!(ran.code, 1, "{}", ran.err);
+    assert!(ran.err.contains("expected a JSON array, found an HTML page"), "{}", ran.err);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_truncated_body_is_read_again() {
+    let sandbox = sandbox().await;
+    sandbox.inject(Fault::cut_body(500));
+    let ran = sessions(&sandbox, &["--format", "jsonl"]).await;
+    assert_eq!(ran.code, 0, "{}", ran.err);
+    assert_eq!(ran.out.lines().count(), 40);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_body_over_the_limit_is_told() {
+    let sandbox = sandbox().await;
+    sandbox.inject(Fault::oversized(40 << 20).times(100));
+    let ran = sessions(&sandbox, &[]).await;
+    assert_eq!(ran.code, 1, "{}", ran.err);
+    assert!(ran.err.contains("32 MiB") || ran.err.contains("33554432"), "{}", ran.err);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_long_wait_ends_the_run_and_is_told() {
+    let sandbox = sandbox().await;
+    sandbox.inject(Fault::too_many_requests("retryafter", 3600));
+    let ran = sessions(&sandbox, &[]).await;
+    assert_eq!(ran.code, 5, "{}", ran.err);
+    assert!(ran.err.contains("come back in 3600 s"), "{}", ran.err);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_short_wait_is_honoured() {
+    let sandbox = sandbox().await;
+    sandbox.inject(Fault::too_many_requests("retry-after", 2));
+    let begun = std::time::Instant::now();
+    let ran = sessions(&sandbox, &["--format", "jsonl"]).await;
+    assert_eq!((ran.code, ran.out.lines().count()), (0, 40), "{}", ran.err);
+    assert!(begun.elapsed() >= Duration::from_secs(2));
+}
+
+#[test]
+fn nobody_listening_is_a_failure_of_now() {
+    // A port that was free a moment ago.
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let ran = ran(program()
+        .args(["sessions", "--provider", "ev-energy", "--client-id", "c"])
+        .args(["--base-url", &format!("http://127.0.0.1:{port}/v2/")])
+        .env("CHARGING_SESSIONS_CLIENT_SECRET", "s3cret")
+        .output()
+        .unwrap());
+    assert_eq!(ran.code, 5, "{}", ran.err);
+    assert!(ran.err.starts_with("error: ev-energy: "), "{}", ran.err);
+}
+
+#[test]
+fn mistakes_on_the_command_line_are_explained_in_one_sentence() {
+    let mistakes: [(&[&str], &str); 6] = [
+        (&["--base-url", "http://api.example/v2/"], "https"),
+        (&["--since", "yesterday"], "--since is neither a day"),
+        (&["--since", "2026-07-01", "--until", "2026-06-01"], "--until must be after --since"),
+        (&["--client-secret-file", "/nonexistent/secret"], "cannot be read from /nonexistent/secret"),
+        (&["--tz", "Mars/Base"], "not a time zone known here"),
+        (&["--expand", "everything"], "one of evse"),
+    ];
+    for (arguments, words) in mistakes {
+        let ran = ran(program()
+            .args(["sessions", "--provider", "ev-energy", "--client-id", "c"])
+            .args(arguments)
+            .env("CHARGING_SESSIONS_CLIENT_SECRET", "s3cret")
+            .output()
+            .unwrap());
+        assert_eq!(ran.code, 2, "{arguments:?}: {}", ran.err);
+        assert!(ran.err.contains(words), "{arguments:?}: {}", ran.err);
+        assert!(!ran.err.contains("panicked"), "{}", ran.err);
+    }
+    let no_secret =
+        ran(program().args(["sessions", "--provider", "ev-energy", "--client-id", "c"]).output().unwrap());
+    assert_eq!(no_secret.code, 2);
+    assert!(no_secret.err.contains("there is no client secret: set CHARGING_SESSIONS_CLIENT_SECRET"));
+}
