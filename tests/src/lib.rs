@@ -1,0 +1,2 @@
+//! Compiles the README's example.
+#![doc = include_str!("../../README.md")]
