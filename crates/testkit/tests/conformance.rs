@@ -82,8 +82,8 @@ impl Memory {
             _ => window.contains(at),
         });
         let finished = session.state.status == SessionStatus::Completed;
-        let as_finished =
-            self.breaks == Breaks::IgnoresFinished || query.finished().is_none_or(|wanted| wanted == finished);
+        let as_finished = self.breaks == Breaks::IgnoresFinished
+            || query.finished().is_none_or(|wanted| wanted == finished);
         let assets = match self.breaks {
             Breaks::IgnoresAssets => &[],
             Breaks::ForgetsTheSecondAsset => &query.assets()[..query.assets().len().min(1)],
