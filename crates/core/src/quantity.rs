@@ -10,7 +10,8 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 ///
 /// A parsed JSON number is the `f64` nearest to what was written; the shortest text that gives the same `f64`
 /// is what was written, as long as that had at most 15 significant digits. Longer ones are the noise of the
-/// sender's own floats. `None` if `value` is not finite, or too large for a decimal.
+/// sender's own floats, such as `0.30000000000000004`, and are rounded to 15. `None` if `value` is not finite, or
+/// too large for a decimal.
 ///
 /// ```
 /// use charging_sessions_core::decimal_from_f64;
@@ -20,7 +21,9 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 /// ```
 pub fn decimal_from_f64(value: f64) -> Option<Decimal> {
     // `Display` of a float is its shortest form and never has an exponent.
-    value.is_finite().then(|| value.to_string().parse().ok())?
+    let decimal: Decimal = value.is_finite().then(|| value.to_string().parse().ok())??;
+    let noisy = decimal.mantissa().unsigned_abs() >= 10_u128.pow(15);
+    if noisy { decimal.round_sf(15).map(|decimal| decimal.normalize()) } else { Some(decimal) }
 }
 
 /// Reads a decimal from a string or a number, whichever it was written as.
@@ -439,6 +442,19 @@ mod tests {
     fn a_half_milliwatt_hour_rounds_to_even() {
         let mwh = |kwh: &str| Energy::from_kwh(kwh.parse().unwrap()).unwrap().as_mwh();
         assert_eq!((mwh("0.0000005"), mwh("0.0000015"), mwh("-0.0000025")), (0, 2, -2));
+    }
+
+    #[test]
+    fn the_noise_of_floats_is_rounded_away() {
+        for (noisy, meant) in [
+            (0.1 + 0.2, "0.3"),
+            (76.992_935_180_664_06, "76.9929351806641"),
+            (12.299_999_999_999_999, "12.3"),
+            (9_007_199_254_740_993.0, "9007199254740990"),
+            (-1e-20, "-0.00000000000000000001"),
+        ] {
+            assert_eq!(decimal_from_f64(noisy).unwrap().to_string(), meant);
+        }
     }
 
     #[test]

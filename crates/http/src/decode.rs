@@ -11,10 +11,7 @@ use serde::{
 use serde_json::{Map, Value, value::RawValue};
 use serde_path_to_error::Segment;
 
-use crate::{
-    Answer,
-    text::{clean, is_printable},
-};
+use crate::text::{clean, is_printable};
 
 /// The records of a page: those that could be read, and the others.
 #[derive(Clone, Debug)]
@@ -40,6 +37,29 @@ pub struct Decodable<T> {
     pub index: usize,
 }
 
+impl<T> Decoded<T> {
+    /// Takes the identifier out of each record with `id`, and rejects those without one as
+    /// [`IssueCode::ID_MISSING`]. `at` is the JSON pointer of the array, as for [`records`].
+    pub fn identified(
+        self,
+        at: &str,
+        id: impl Fn(&mut T) -> Option<String>,
+    ) -> (Vec<(String, Decodable<T>)>, Vec<RejectedRecord>) {
+        let mut rejected = self.rejected;
+        let mut records = Vec::with_capacity(self.records.len());
+        for mut record in self.records {
+            match id(&mut record.value).filter(|id| !id.is_empty()) {
+                Some(id) => records.push((id, record)),
+                None => {
+                    let (path, why) = (format!("{at}/{}/id", record.index), "the record has no usable `id`");
+                    rejected.push(RejectedRecord::new(IssueCode::ID_MISSING, path, why, record.payload));
+                }
+            }
+        }
+        (records, rejected)
+    }
+}
+
 /// The text of a body: UTF-8, without a byte order mark.
 ///
 /// # Errors
@@ -58,8 +78,8 @@ pub fn text(body: &Bytes) -> Result<&str> {
 /// # Errors
 ///
 /// [`ErrorKind::Protocol`] that says what was found instead, and where; never the content.
-pub fn json<'a, T: Deserialize<'a>>(answer: &'a Answer) -> Result<T> {
-    let text = text(&answer.body)?;
+pub fn json<'a, T: Deserialize<'a>>(body: &'a Bytes) -> Result<T> {
+    let text = text(body)?;
     serde_json::from_str(text).map_err(|e| {
         // Only now, because keeping track of the place costs time.
         let mut again = serde_json::Deserializer::from_str(text);
@@ -77,6 +97,23 @@ pub fn json<'a, T: Deserialize<'a>>(answer: &'a Answer) -> Result<T> {
 pub fn array(body: &Bytes) -> Result<Vec<&RawValue>> {
     let text = text(body)?;
     serde_json::from_str(text).map_err(|e| unreadable("a JSON array", text, &e, ""))
+}
+
+/// The elements of a body that is an array, bare or as the member `items` of an object.
+///
+/// # Errors
+///
+/// [`ErrorKind::Protocol`] that says what was found instead, and where; never the content.
+pub fn items(body: &Bytes) -> Result<Vec<&RawValue>> {
+    #[derive(Deserialize)]
+    struct Envelope<'a> {
+        #[serde(borrow)]
+        items: Vec<&'a RawValue>,
+    }
+    match array(body) {
+        Ok(records) => Ok(records),
+        Err(error) => json::<Envelope<'_>>(body).map(|envelope| envelope.items).map_err(|_| error),
+    }
 }
 
 /// A body that is one record.
@@ -507,6 +544,35 @@ mod tests {
     }
 
     #[test]
+    fn records_without_an_identifier_are_rejected_in_their_place() {
+        #[derive(Deserialize)]
+        struct Named {
+            id: Option<String>,
+        }
+        let body = Bytes::from_static(br#"{"items": [{"id": "a"}, {"id": ""}, {}, 7]}"#);
+        let decoded = records::<Named>(&body, &items(&body).unwrap(), "/items");
+        let (records, rejected) = decoded.identified("/items", |record| record.id.take());
+        assert_eq!(
+            records.iter().map(|(id, record)| (id.as_str(), record.index)).collect::<Vec<_>>(),
+            [("a", 0)]
+        );
+        let mut paths: Vec<_> = rejected.iter().map(|record| record.path.as_str()).collect();
+        paths.sort();
+        assert_eq!(paths, ["/items/1/id", "/items/2/id", "/items/3"]);
+    }
+
+    #[test]
+    fn items_are_found_bare_or_in_their_object() {
+        for body in ["[1, 2]", r#"{"total": 2, "items": [1, 2]}"#] {
+            assert_eq!(items(&body.into()).unwrap().len(), 2, "{body}");
+        }
+        for body in ["{}", "7", "<html>", r#"{"items": 7}"#] {
+            let error = items(&body.into()).unwrap_err();
+            assert!(error.to_string().starts_with("expected a JSON array, found "), "{error}");
+        }
+    }
+
+    #[test]
     fn a_good_page_is_read_without_issues_and_without_copies() {
         let body = Bytes::from_static(b" [ {\"id\":\"a\"} ,\n{\"id\":\"b\",\"energy\":1.5} ] ");
         let decoded = records::<Session>(&body, &array(&body).unwrap(), "");
@@ -715,14 +781,11 @@ mod tests {
         ] {
             assert_eq!(sentence(array(&Bytes::from(body.to_owned()))), expected, "{body}");
         }
-        let answer = |body: &'static [u8]| {
-            Answer::new(http::StatusCode::OK, Default::default(), body, jiff::Timestamp::UNIX_EPOCH)
-        };
         assert_eq!(
-            sentence(json::<Strict>(&answer(br#"{"id":"Smith","start":"Smith"}"#))),
+            sentence(json::<Strict>(&Bytes::from_static(br#"{"id":"Smith","start":"Smith"}"#))),
             "expected JSON of the documented shape, found a JSON object of another shape at /start (line 1, column 29)"
         );
-        assert_eq!(json::<u8>(&answer(b"7")).unwrap(), 7);
+        assert_eq!(json::<u8>(&Bytes::from_static(b"7")).unwrap(), 7);
     }
 
     #[test]

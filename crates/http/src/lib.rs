@@ -14,7 +14,7 @@
 //! | [`Dialect`] | how a provider deviates from plain HTTP |
 //! | [`Authenticator`] | [`NoAuth`], [`StaticHeader`], [`OAuth2`]; tokens outlive the process in a [`TokenStore`] |
 //! | [`json`], [`array`](fn@array), [`records`], [`record`] | from bytes to typed records, one bad field at a time |
-//! | [`link::next`] | the next page in `Link` headers |
+//! | [`link::next`], [`OffsetPlace`] | the next page, by `Link` headers or by offset |
 //! | [`Link`], [`OneOrMany`] | shapes for generated types |
 //!
 //! ```rust
@@ -78,6 +78,7 @@ mod decode;
 mod dialect;
 pub mod link;
 mod oauth;
+mod paging;
 mod pipeline;
 mod policy;
 mod quota;
@@ -90,9 +91,10 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 pub use auth::{Authenticator, NoAuth, SignIn, StaticHeader};
 pub use client::{Client, ClientBuilder, segment};
-pub use decode::{Decodable, Decoded, array, json, raw, record, records, text};
+pub use decode::{Decodable, Decoded, array, items, json, raw, record, records, text};
 pub use dialect::{Dialect, problem};
-pub use oauth::{BodyFormat, CredentialsIn, OAuth2};
+pub use oauth::{BodyFormat, CredentialsIn, OAuth2, token_url};
+pub use paging::OffsetPlace;
 pub use pipeline::{Answer, Channel};
 pub use policy::{Policy, RetryBudget};
 pub use quota::Quota;

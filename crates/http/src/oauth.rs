@@ -62,6 +62,16 @@ pub enum BodyFormat {
     Json,
 }
 
+/// The address of a token endpoint: the configured one, or `path` at the origin of the API.
+///
+/// # Errors
+///
+/// [`ErrorKind::Config`] if the base address cannot carry a path.
+pub fn token_url(configured: Option<Url>, base_url: &Url, path: &str) -> Result<Url> {
+    let unusable = |_| Error::new(ErrorKind::Config, "the base address cannot carry a path");
+    configured.map_or_else(|| base_url.join(path).map_err(unusable), Ok)
+}
+
 /// An [`Authenticator`] that obtains bearer tokens from a token endpoint.
 ///
 /// - However many requests need a token, one exchange at a time obtains it, and all of them share its outcome.
@@ -457,7 +467,7 @@ impl OAuth2 {
         let unexpected =
             |text| Failed::from(Error::new(ErrorKind::Protocol, text).with_status(answer.status.as_u16()));
         let grant: Map<String, Value> =
-            crate::decode::json(answer).map_err(|e| unexpected(format!("the token endpoint: {e}")))?;
+            crate::decode::json(&answer.body).map_err(|e| unexpected(format!("the token endpoint: {e}")))?;
         let text = |name: &str| grant.get(name).and_then(Value::as_str).filter(|text| !text.is_empty());
         let Some(access_token) = text("access_token") else {
             // Some say with 200 that they refuse.

@@ -180,5 +180,5 @@ pub(crate) async fn get_path(client: &Client, path: &str) -> Result<Vec<u8>> {
 }
 
 pub(crate) fn list(answer: &Answer) -> Result<Vec<u8>> {
-    json(answer)
+    json(&answer.body)
 }

@@ -78,7 +78,7 @@ use charging_sessions_core::{
     AssetKind, Capabilities, ChargingSessionSource, Cursor, Error, ErrorKind, IntervalSource, ProviderId,
     RecordKind, Result, SessionIntervals, SessionKey, SessionPage, SessionQuery,
 };
-use charging_sessions_http::{Client, Dialect, OAuth2, Policy, Quota, Transport, link, segment};
+use charging_sessions_http::{Client, Dialect, OAuth2, Policy, Quota, Transport, link, segment, token_url};
 use http::{HeaderName, HeaderValue};
 use jiff::{RoundMode, SignedDuration, TimestampRound, Unit};
 use serde::{Deserialize, Serialize};
@@ -140,10 +140,11 @@ impl EvEnergy {
     ///
     /// As for [`new`](Self::new).
     pub fn with_transport(config: Config, transport: Arc<dyn Transport>) -> Result<Self> {
-        let Config { client_id, client_secret, base_url, token_url, acting_user, policy, .. } = config;
+        let Config { client_id, client_secret, base_url, token_url: configured, acting_user, policy, .. } =
+            config;
         let refused = |message: &str| Error::new(ErrorKind::Config, message).with_provider(PROVIDER);
-        let token_url = token_url.map_or_else(|| base_url.join("/o/token/"), Ok);
-        let token_url = token_url.map_err(|_| refused("the base URL cannot carry a path"))?;
+        let token_url =
+            token_url(configured, &base_url, "/o/token/").map_err(|error| error.with_provider(PROVIDER))?;
         let acting_user = acting_user
             .map(|user| HeaderValue::from_str(&user))
             .transpose()

@@ -53,24 +53,15 @@ impl Mapping {
     pub fn sub_sessions(&self, body: &Bytes, fetched_at: Timestamp) -> Result<SessionPage> {
         let records = http::array(body)?;
         let decoded = http::records::<wire::ChargingSubSession>(body, &records, "");
+        let (records, rejected) = decoded.identified("", |record| record.id.take());
+        let session = |(id, record): (String, http::Decodable<wire::ChargingSubSession>)| {
+            let mut origin = Provenance::new(LISTING, fetched_at, MAPPING_VERSION);
+            origin.payload = Some(record.payload);
+            self.sub_session(id, record.value, origin, record.issues)
+        };
         let mut page = SessionPage::default();
-        page.rejected = decoded.rejected;
-        page.sessions.reserve(decoded.records.len());
-        for mut record in decoded.records {
-            match record.value.id.take().filter(|id| !id.is_empty()) {
-                Some(id) => {
-                    let mut origin = Provenance::new(LISTING, fetched_at, MAPPING_VERSION);
-                    origin.payload = Some(record.payload);
-                    page.sessions.push(self.sub_session(id, record.value, origin, record.issues));
-                }
-                None => page.rejected.push(RejectedRecord::new(
-                    IssueCode::ID_MISSING,
-                    format!("/{}/id", record.index),
-                    "the record has no usable `id`",
-                    record.payload,
-                )),
-            }
-        }
+        page.sessions = records.into_iter().map(session).collect();
+        page.rejected = rejected;
         Ok(page)
     }
 
