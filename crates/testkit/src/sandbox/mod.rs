@@ -8,6 +8,7 @@
 //! | module | provider |
 //! |---|---|
 //! | [`ev_energy`] | ev.energy API v2 |
+//! | [`podero`] | Podero Partner API v2.0 |
 //!
 //! What every sandbox offers, whoever it imitates:
 //!
@@ -22,6 +23,7 @@
 pub mod ev_energy;
 mod fault;
 mod limit;
+pub mod podero;
 mod query;
 mod random;
 mod record;
