@@ -6,6 +6,7 @@
 //! | feature | provider |
 //! |---|---|
 //! | `ev-energy` | [ev.energy](https://developers.ev.energy) |
+//! | `podero` | [Podero](https://developers.podero.com) |
 //!
 //! ```no_run
 //! # #[cfg(feature = "ev-energy")]
@@ -27,3 +28,5 @@ pub use charging_sessions_core::*;
 
 #[cfg(feature = "ev-energy")]
 pub use charging_sessions_ev_energy as ev_energy;
+#[cfg(feature = "podero")]
+pub use charging_sessions_podero as podero;

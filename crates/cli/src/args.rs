@@ -33,6 +33,9 @@ pub(crate) enum Command {
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct DemoArgs {
+    /// Whose sandbox.
+    #[arg(long, value_enum, default_value_t = Provider::EvEnergy)]
+    pub(crate) provider: Provider,
     /// Which invented account to show; the same number gives the same data.
     #[arg(long, default_value_t = 7)]
     pub(crate) seed: u64,
@@ -59,13 +62,16 @@ pub(crate) struct SessionsArgs {
     /// other users of the machine could read it.
     #[arg(long, value_name = "FILE")]
     pub(crate) client_secret_file: Option<PathBuf>,
+    /// The organisation whose users' sessions are read. Podero only, and needed there.
+    #[arg(long, value_name = "ID", required_if_eq("provider", "podero"))]
+    pub(crate) organisation: Option<String>,
     /// The root of the API, if it is not the provider's own.
     #[arg(long, value_name = "URL")]
     pub(crate) base_url: Option<Url>,
     /// Where tokens are issued, if it is not the provider's own.
     #[arg(long, value_name = "URL")]
     pub(crate) token_url: Option<Url>,
-    /// The user to act as, for client credentials that see many.
+    /// The user to act as, for client credentials that see many. ev.energy only.
     #[arg(long, value_name = "ID")]
     pub(crate) acting_user: Option<String>,
     #[command(flatten)]
@@ -82,10 +88,10 @@ pub(crate) struct SessionsArgs {
     /// Only sessions that have not ended.
     #[arg(long)]
     pub(crate) active: bool,
-    /// Only this charging mode, in the provider's word, for example SMART.
+    /// Only this charging mode, in the provider's word, for example SMART. ev.energy only.
     #[arg(long, value_name = "WORD")]
     pub(crate) mode: Option<String>,
-    /// What to receive in full instead of as a link. May be repeated; each needs its scope.
+    /// What to receive in full instead of as a link. May be repeated; each needs its scope. ev.energy only.
     #[arg(long, value_name = "FIELD", value_parser = expand)]
     pub(crate) expand: Vec<Expand>,
     /// How many records to ask for at once; the provider's largest unless given.
@@ -140,6 +146,8 @@ pub(crate) enum Format {
 pub(crate) enum Provider {
     /// ev.energy
     EvEnergy,
+    /// Podero
+    Podero,
 }
 
 fn zone(name: &str) -> Result<TimeZone, String> {

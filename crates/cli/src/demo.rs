@@ -1,33 +1,55 @@
 //! `charging-sessions demo`: the whole way from an HTTP server to a table, on one machine.
 
-use charging_sessions::{SessionQuery, TimeWindow, ev_energy};
-use charging_sessions_testkit::sandbox::ev_energy::EvEnergySandbox;
+use std::io;
+
+use charging_sessions::{ChargingSessionSource, SessionQuery, TimeWindow, ev_energy, podero};
+use charging_sessions_testkit::sandbox::{ev_energy::EvEnergySandbox, podero::PoderoSandbox};
 use jiff::{SignedDuration, Timestamp};
 
 use crate::{
-    args::DemoArgs,
+    args::{DemoArgs, Provider},
     exit::{Code, Failure},
     output, read,
 };
 
 pub(crate) async fn run(args: DemoArgs) -> Result<Code, Failure> {
     let now = Timestamp::now();
-    let sandbox =
-        EvEnergySandbox::builder()
-            .seed(args.seed)
-            .now(now)
-            .days(args.days)
-            .build()
-            .start()
-            .await
-            .map_err(|error| Failure::usage(format!("the sandbox cannot listen on 127.0.0.1: {error}")))?;
-    eprintln!("A sandbox of ev.energy listens on {}; its data are invented.", sandbox.base_url());
-    let mut config = ev_energy::Config::new(sandbox.client_id(), sandbox.client_secret().into());
-    config.base_url = sandbox.base_url().parse().expect("the sandbox knows its own address");
-    let source = ev_energy::EvEnergy::new(config)?;
     let from = now - SignedDuration::from_hours(24 * i64::from(args.days));
     let window = TimeWindow::new(from, now).expect("at least a day");
-    let listing = read::everything(&source, SessionQuery::started_in(window)).await?;
-    eprintln!("Read {} pages in {} requests, token included.", listing.pages, sandbox.requests().len());
+    match args.provider {
+        Provider::EvEnergy => {
+            let sandbox = EvEnergySandbox::builder().seed(args.seed).now(now).days(args.days).build();
+            let sandbox = sandbox.start().await.map_err(|error| no_port(&error))?;
+            let mut config = ev_energy::Config::new(sandbox.client_id(), sandbox.client_secret().into());
+            config.base_url = sandbox.base_url().parse().expect("the sandbox knows its own address");
+            let source = ev_energy::EvEnergy::new(config)?;
+            show(&source, &sandbox.base_url(), window, &args, || sandbox.requests().len()).await
+        }
+        Provider::Podero => {
+            let sandbox = PoderoSandbox::builder().seed(args.seed).now(now).days(args.days).build();
+            let sandbox = sandbox.start().await.map_err(|error| no_port(&error))?;
+            let secret = sandbox.client_secret().into();
+            let mut config = podero::Config::new(sandbox.client_id(), secret, sandbox.org_id());
+            config.base_url = sandbox.base_url().parse().expect("the sandbox knows its own address");
+            let source = podero::Podero::new(config)?;
+            show(&source, &sandbox.base_url(), window, &args, || sandbox.requests().len()).await
+        }
+    }
+}
+
+async fn show(
+    source: &dyn ChargingSessionSource,
+    address: &str,
+    window: TimeWindow,
+    args: &DemoArgs,
+    requests: impl Fn() -> usize,
+) -> Result<Code, Failure> {
+    eprintln!("A sandbox of {} listens on {address}; its data are invented.", source.provider());
+    let listing = read::everything(source, SessionQuery::started_in(window)).await?;
+    eprintln!("Read {} pages in {} requests.", listing.pages, requests());
     output::print(&listing, &args.output)
+}
+
+fn no_port(error: &io::Error) -> Failure {
+    Failure::usage(format!("the sandbox cannot listen on 127.0.0.1: {error}"))
 }

@@ -2,7 +2,7 @@
 
 use std::{env, fs};
 
-use charging_sessions::{AssetRef, SessionQuery, ev_energy};
+use charging_sessions::{AssetRef, ChargingSessionSource, SessionQuery, ev_energy, podero};
 use jiff::Timestamp;
 use secrecy::SecretString;
 
@@ -14,10 +14,11 @@ use crate::{
 
 pub(crate) async fn run(args: SessionsArgs) -> Result<Code, Failure> {
     let query = query(&args)?;
-    let source = match args.provider {
-        Provider::EvEnergy => ev_energy(&args)?,
+    let source: Box<dyn ChargingSessionSource> = match args.provider {
+        Provider::EvEnergy => Box::new(ev_energy(&args)?),
+        Provider::Podero => Box::new(podero(&args)?),
     };
-    let listing = read::everything(&source, query).await?;
+    let listing = read::everything(&*source, query).await?;
     output::print(&listing, &args.output)
 }
 
@@ -52,6 +53,25 @@ fn ev_energy(args: &SessionsArgs) -> Result<ev_energy::EvEnergy, Failure> {
     config.filter.mode.clone_from(&args.mode);
     config.expand.clone_from(&args.expand);
     Ok(ev_energy::EvEnergy::new(config)?)
+}
+
+fn podero(args: &SessionsArgs) -> Result<podero::Podero, Failure> {
+    let only_ev_energy = [
+        ("--acting-user", args.acting_user.is_some()),
+        ("--mode", args.mode.is_some()),
+        ("--expand", !args.expand.is_empty()),
+    ];
+    if let Some((name, _)) = only_ev_energy.iter().find(|(_, given)| *given) {
+        return Err(Failure::usage(format!("{name} is for ev.energy only")));
+    }
+    let organisation = args.organisation.as_deref().unwrap_or_default();
+    let mut config = podero::Config::new(&args.client_id, secret(args)?, organisation);
+    config.account = args.account.clone();
+    if let Some(url) = &args.base_url {
+        config.base_url = url.clone();
+    }
+    config.token_url.clone_from(&args.token_url);
+    Ok(podero::Podero::new(config)?)
 }
 
 fn secret(args: &SessionsArgs) -> Result<SecretString, Failure> {

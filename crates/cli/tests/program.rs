@@ -62,11 +62,13 @@ async fn sessions(sandbox: &Running<EvEnergySandbox>, arguments: &[&str]) -> Ran
 
 #[test]
 fn the_demo_ends_with_sessions_printed() {
-    let ran = ran(program().args(["demo", "--days", "30"]).output().unwrap());
-    assert_eq!(ran.code, 0, "{}", ran.err);
-    assert!(ran.out.contains(" kWh"), "{}", ran.out);
-    assert!(ran.out.lines().count() > 20, "{}", ran.out);
-    assert!(ran.err.contains("http://127.0.0.1:"), "{}", ran.err);
+    for provider in ["ev-energy", "podero"] {
+        let ran = ran(program().args(["demo", "--days", "30", "--provider", provider]).output().unwrap());
+        assert_eq!(ran.code, 0, "{}", ran.err);
+        assert!(ran.out.contains(" kWh"), "{}", ran.out);
+        assert!(ran.out.lines().count() > 20, "{}", ran.out);
+        assert!(ran.err.contains("http://127.0.0.1:"), "{}", ran.err);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -187,6 +189,27 @@ async fn a_short_wait_is_honoured() {
     let ran = sessions(&sandbox, &["--format", "jsonl"]).await;
     assert_eq!((ran.code, ran.out.lines().count()), (0, 40), "{}", ran.err);
     assert!(begun.elapsed() >= Duration::from_secs(2));
+}
+
+#[test]
+fn what_a_provider_does_not_know_is_a_wrong_usage() {
+    for (arguments, words) in [
+        (&["--organisation", "o", "--mode", "SMART"][..], "--mode is for ev.energy only"),
+        (
+            &["--organisation", "o", "--finished"],
+            "this provider cannot be asked for finished or unfinished sessions",
+        ),
+        (&[], "--organisation"),
+    ] {
+        let ran = ran(program()
+            .args(["sessions", "--provider", "podero", "--client-id", "c"])
+            .args(arguments)
+            .env("CHARGING_SESSIONS_CLIENT_SECRET", "s3cret")
+            .output()
+            .unwrap());
+        assert_eq!(ran.code, 2, "{arguments:?}: {}", ran.err);
+        assert!(ran.err.contains(words), "{arguments:?}: {}", ran.err);
+    }
 }
 
 #[test]

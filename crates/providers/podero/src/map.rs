@@ -1,0 +1,196 @@
+//! From Podero's words to ours. Pure: bytes in, records out.
+
+use bytes::Bytes;
+// Nearly every word of the record is needed here.
+use charging_sessions_core::{checks::placeholder, *};
+use charging_sessions_http::{self as http, Decodable, RawValue};
+use jiff::Timestamp;
+use serde::Deserialize;
+
+use crate::{API_VERSION, PROVIDER, generated as wire};
+
+/// Raised whenever the same payload maps to another record than before.
+const MAPPING_VERSION: u32 = 1;
+
+const LISTING: Endpoint = Endpoint::new("GET /electric-vehicles/{id}/sessions", Some(API_VERSION));
+const CURRENT: Endpoint = Endpoint::new("GET /electric-vehicles/{id}/sessions/current", Some(API_VERSION));
+
+/// What the mapping must know besides the payload: it stands in the path of the request, not in the answer.
+///
+/// ```
+/// use charging_sessions_podero::Mapping;
+///
+/// let body = r#"{"total": 1, "items": [{"id": "s1", "plug_in_time": "2026-06-01T20:00:00Z"}]}"#;
+/// let mut mapping = Mapping::default();
+/// mapping.vehicle_id = Some("ev1".into());
+/// let page = mapping.page(&body.into(), "2026-06-02T00:00:00Z".parse()?)?;
+/// assert_eq!(page.sessions[0].key().source_id, "s1");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+pub struct Mapping {
+    /// The account that the keys are made with.
+    pub account: AccountId,
+    /// Whose vehicle it is.
+    pub user_id: Option<String>,
+    /// The vehicle.
+    pub vehicle_id: Option<String>,
+}
+
+/// A page, and the identifiers as they stand in it, mapped or not: what is needed to see that nothing was skipped.
+pub(crate) type Listed = (SessionPage, Vec<Option<String>>);
+
+type Record = Decodable<wire::SessionItem>;
+
+#[derive(Deserialize)]
+struct Envelope<'a> {
+    total: Option<u64>,
+    #[serde(borrow)]
+    items: Vec<&'a RawValue>,
+}
+
+#[derive(Deserialize)]
+struct Current<'a> {
+    #[serde(borrow)]
+    session: Option<&'a RawValue>,
+}
+
+impl Mapping {
+    /// Maps the body of a vehicle's list of sessions.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Protocol`] if the body is not such a list. What is wrong with a single record is in the page.
+    pub fn page(&self, body: &Bytes, fetched_at: Timestamp) -> Result<SessionPage> {
+        self.listed(body, fetched_at).map(|(page, _)| page)
+    }
+
+    pub(crate) fn listed(&self, body: &Bytes, fetched_at: Timestamp) -> Result<Listed> {
+        let Envelope { total, items } = http::json(body)?;
+        let origin = Provenance::new(LISTING, fetched_at, MAPPING_VERSION);
+        let (mut page, ids) = self.records(body, &items, "/items", &origin);
+        page.total = total;
+        Ok((page, ids))
+    }
+
+    /// Maps the body of a vehicle's current session.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Protocol`] if the body is not such an answer, [`ErrorKind::InvalidRecord`] if the session in it
+    /// cannot be mapped.
+    pub fn current(&self, body: &Bytes, fetched_at: Timestamp) -> Result<Option<ChargingSession>> {
+        let Current { session: Some(raw) } = http::json(body)? else { return Ok(None) };
+        let origin = Provenance::new(CURRENT, fetched_at, MAPPING_VERSION);
+        let (mut page, _) = self.records(body, &[raw], "/session", &origin);
+        match page.rejected.first() {
+            Some(rejected) => Err(Error::new(ErrorKind::InvalidRecord, rejected.to_string())),
+            None => Ok(page.sessions.pop()),
+        }
+    }
+
+    fn records(&self, body: &Bytes, records: &[&RawValue], at: &str, origin: &Provenance) -> Listed {
+        let mut ids = vec![None; records.len()];
+        let decoded = http::records::<wire::SessionItem>(body, records, at);
+        let (records, rejected) = decoded.identified(at, |record| record.id.take());
+        let mut page = SessionPage::default();
+        page.rejected = rejected;
+        for (id, record) in records {
+            ids[record.index] = Some(id.clone());
+            page.sessions.push(self.session(id, record, origin.clone()));
+        }
+        (page, ids)
+    }
+
+    fn session(&self, id: String, record: Record, mut origin: Provenance) -> ChargingSession {
+        let from = record.value;
+        origin.payload = Some(record.payload);
+        let key = SessionKey::new(PROVIDER, self.account.clone(), RecordKind::PlugIn, id);
+        let mut session = ChargingSession::new(key, SessionStatus::Completed, origin);
+        session.issues = record.issues;
+        if let Some(word) = &from.session_outcome {
+            outcome(&mut session, word);
+        }
+        time(&mut session, &from);
+        let energy = from.energy_charged_kwh.and_then(decimal_from_f64).and_then(Energy::from_kwh);
+        let reading = energy.map(|energy| EnergyReading::import(energy, MeasuringPoint::Unknown));
+        session.energy.readings.extend(reading);
+        session.power.max = from.peak_charge_power_kw.and_then(decimal_from_f64).and_then(Power::from_kw);
+        session.power.average = from.avg_charge_power_kw.and_then(decimal_from_f64).and_then(Power::from_kw);
+        session.state_of_charge.start = from.initial_soc_pct.and_then(Percent::from_f64);
+        session.state_of_charge.end = from.final_soc_pct.and_then(Percent::from_f64);
+        session.state_of_charge.target = from.target_soc_pct.and_then(Percent::from_f64);
+        let euro = Currency::in_use("EUR");
+        let euros = |amount: Option<f64>| Some(Money::new(amount.and_then(decimal_from_f64)?, euro?));
+        session.costs.cost = euros(from.actual_cost_eur).map(|money| Cost::new(money, CostBasis::Unknown));
+        let saved = |amount: Option<f64>, kind: SavingKind| Some(Saving::new(euros(amount)?, kind));
+        session.costs.savings.extend(saved(from.actual_savings_eur, SavingKind::Realised));
+        session.costs.savings.extend(saved(from.expected_savings_eur, SavingKind::Expected));
+        if let Some(at_home) = from.is_at_home {
+            let category = if at_home { LocationCategory::Home } else { LocationCategory::Other };
+            session.place.location.get_or_insert_default().category = Some(category);
+        }
+        let hidden = from.is_hidden.filter(|hidden| *hidden);
+        session.state.hidden = hidden.map(|_| Hidden::new(from.hidden_reason));
+        session.keep("desired_charging_start_time", from.desired_charging_start_time);
+        session.keep("desired_charging_end_time", from.desired_charging_end_time);
+        session.keep("charge_deadline", from.charge_deadline);
+        session.keep("target_reachable", from.target_reachable);
+        session.keep("reachable_soc_pct", from.reachable_soc_pct);
+        session.parties.user_id.clone_from(&self.user_id);
+        let mut vehicle = Vehicle::default();
+        vehicle.source_id.clone_from(&self.vehicle_id);
+        session.parties.vehicle = Some(vehicle);
+        session
+    }
+}
+
+/// The outcome is about steering, and in one case about the status.
+fn outcome(session: &mut ChargingSession, word: &str) {
+    let class = match word {
+        "optimized" => Outcome::Optimized,
+        "immediate_start" | "boosted" => Outcome::Immediate,
+        "in_progress" => Outcome::InProgress,
+        "user_unplugged_early" => Outcome::Interrupted,
+        "commands_failed" | "ev_not_found" => Outcome::Failed,
+        "not_at_home"
+        | "not_authenticated"
+        | "smart_optimization_disabled"
+        | "no_battery_capacity"
+        | "already_at_target"
+        | "hems_only_mode"
+        | "oem_not_capable"
+        | "insufficient_price_coverage"
+        | "oem_reported_full" => Outcome::NotSteered,
+        "other" | "unknown" => Outcome::Other,
+        _ => {
+            session.issues.push(Issue::unknown_word("state.outcome", "/session_outcome", word));
+            Outcome::Other
+        }
+    };
+    if class == Outcome::InProgress {
+        session.state.status = SessionStatus::Active;
+    }
+    session.state.outcome = Some(Classified::new(class, word));
+}
+
+/// Plug times are facts, an inferred end is an inference, and what was planned is neither.
+fn time(session: &mut ChargingSession, from: &wire::SessionItem) {
+    let ChargingSession { state, timing, issues, .. } = session;
+    let mut known = |instant: Option<Timestamp>, field: &str, pointer: &str| {
+        instant.filter(|instant| !placeholder(*instant, field, pointer, issues))
+    };
+    timing.plugged_in_at = known(from.plug_in_time, "timing.plugged_in_at", "/plug_in_time");
+    timing.unplugged_at = known(from.unplug_time, "timing.unplugged_at", "/unplug_time");
+    let inferred = known(from.inferred_session_end, "timing.period.end", "/inferred_session_end");
+    timing.period.start = timing.plugged_in_at;
+    timing.period.end = timing.unplugged_at.or(inferred);
+    timing.period.basis = PeriodBasis::PlugIn;
+    timing.period.end_basis = match (timing.unplugged_at, inferred) {
+        (Some(_), _) => EndBasis::Reported,
+        (None, Some(_)) => EndBasis::Inferred,
+        (None, None) if state.status == SessionStatus::Active => EndBasis::Open,
+        (None, None) => EndBasis::Unknown,
+    };
+}

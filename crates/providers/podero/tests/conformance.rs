@@ -1,0 +1,93 @@
+//! The contract, and listings that change while they are read, held against the sandbox over real HTTP.
+
+use std::{collections::BTreeSet, num::NonZeroU32, sync::Arc, time::Duration};
+
+use charging_sessions_core::{ChargingSessionSource as _, ChargingSessionSourceExt as _, SessionQuery};
+use charging_sessions_podero::{Config, Podero};
+use charging_sessions_testkit::{
+    conformance::{Subject, conformance},
+    sandbox::{
+        Running,
+        podero::{Mutation, PoderoSandbox, PoderoSandboxBuilder},
+    },
+};
+use futures_util::TryStreamExt as _;
+
+async fn start(
+    change: impl FnOnce(PoderoSandboxBuilder) -> PoderoSandboxBuilder,
+) -> (Podero, Running<PoderoSandbox>) {
+    let builder = PoderoSandbox::builder()
+        .seed(7)
+        .now("2026-11-20T12:00:00Z".parse().unwrap())
+        .days(40)
+        .rate_limit(1_000_000, Duration::from_secs(3600));
+    let sandbox = change(builder).build().start().await.unwrap();
+    let mut config = Config::new(sandbox.client_id(), sandbox.client_secret().into(), sandbox.org_id());
+    config.base_url = sandbox.base_url().parse().unwrap();
+    (Podero::new(config).unwrap(), sandbox)
+}
+
+fn truth(sandbox: &PoderoSandbox) -> BTreeSet<String> {
+    let truth = sandbox.truth();
+    truth
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|record| record["session"]["id"].as_str().unwrap().to_owned())
+        .collect()
+}
+
+#[tokio::test]
+async fn keeps_the_contract() {
+    let (source, sandbox) = start(|sandbox| sandbox).await;
+    let counter = sandbox.clone();
+    let subject = Subject::new(Arc::new(source), truth(&sandbox), move || counter.requests().len())
+        .with_secrets([sandbox.client_secret()]);
+    conformance(&subject).await;
+}
+
+#[tokio::test]
+async fn a_server_that_caps_its_pages_loses_nothing() {
+    for newest_first in [false, true] {
+        let (source, sandbox) = start(|sandbox| {
+            let sandbox = sandbox.page_cap(Some(3));
+            if newest_first { sandbox.newest_first() } else { sandbox }
+        })
+        .await;
+        let sessions: Vec<_> = source.sessions(SessionQuery::all()).try_collect().await.unwrap();
+        let read: BTreeSet<_> = sessions.iter().map(|session| session.key().source_id.clone()).collect();
+        assert_eq!(read, truth(&sandbox));
+        assert_eq!(read.len(), sessions.len(), "a listing that holds still repeats nothing");
+    }
+}
+
+/// A session is removed between two pages, and another is added before what was read: the total stays.
+#[tokio::test]
+async fn nothing_is_skipped_when_the_list_moves_under_the_reader() {
+    for newest_first in [false, true] {
+        let (source, sandbox) =
+            start(|sandbox| if newest_first { sandbox.newest_first() } else { sandbox }).await;
+        let query = SessionQuery::all().with_page_size(NonZeroU32::new(4).unwrap());
+        let mut read = BTreeSet::new();
+        let (mut cursor, mut turn) = (None, 0);
+        loop {
+            let page = source.fetch_page(&query, cursor.as_ref()).await.unwrap();
+            read.extend(page.sessions.iter().map(|session| session.key().source_id.clone()));
+            // Of what this page gave, one goes: what follows moves up by one.
+            if turn % 3 == 0
+                && turn < 12
+                && let Some(session) = page.sessions.first()
+            {
+                assert!(sandbox.mutate(Mutation::Remove(session.key().source_id.clone())));
+            }
+            turn += 1;
+            assert!(turn < 1000, "the listing does not end");
+            cursor = page.next;
+            if cursor.is_none() {
+                break;
+            }
+        }
+        let missing: Vec<_> = truth(&sandbox).difference(&read).cloned().collect();
+        assert_eq!(missing, [] as [String; 0], "newest first: {newest_first}");
+    }
+}
