@@ -181,6 +181,7 @@ codes! {
     FIELD_UNREADABLE, "field.unreadable", "warning", "one field had another shape than documented and was left out";
     FIELD_MISSING, "field.missing_required", "warning", "a field that the provider promises is absent";
     ENUM_UNKNOWN, "enum.unknown", "info", "a word that this release does not know";
+    UNIT_UNKNOWN, "unit.unknown", "reject", "a figure in a unit that this release does not know";
     TIME_START_MISSING, "time.start_missing", "error", "no start, or a placeholder for one";
     TIME_SENTINEL, "time.sentinel", "info", "a placeholder instant (year before 2009) was turned into none";
     TIME_END_BEFORE_START, "time.end_before_start", "error above 5 minutes, else warning", "the end lies before the start";

@@ -7,6 +7,7 @@
 //!
 //! | module | provider |
 //! |---|---|
+//! | [`der_connect`] | DER-Connect, charge sessions |
 //! | [`ev_energy`] | ev.energy API v2 |
 //! | [`podero`] | Podero Partner API v2.0 |
 //!
@@ -20,6 +21,7 @@
 //! A client with a time limit then gives up at once. Such tests call the sandbox without a socket, see
 //! [`ev_energy::EvEnergySandbox::call`].
 
+pub mod der_connect;
 pub mod ev_energy;
 mod fault;
 mod limit;
