@@ -5,6 +5,7 @@
 //!
 //! | feature | provider |
 //! |---|---|
+//! | `der-connect` | [DER-Connect](https://docs.der-connect.dev) |
 //! | `ev-energy` | [ev.energy](https://developers.ev.energy) |
 //! | `podero` | [Podero](https://developers.podero.com) |
 //!
@@ -26,6 +27,8 @@
 
 pub use charging_sessions_core::*;
 
+#[cfg(feature = "der-connect")]
+pub use charging_sessions_der_connect as der_connect;
 #[cfg(feature = "ev-energy")]
 pub use charging_sessions_ev_energy as ev_energy;
 #[cfg(feature = "podero")]

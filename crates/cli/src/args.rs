@@ -62,7 +62,7 @@ pub(crate) struct SessionsArgs {
     /// other users of the machine could read it.
     #[arg(long, value_name = "FILE")]
     pub(crate) client_secret_file: Option<PathBuf>,
-    /// The organisation whose users' sessions are read. Podero only, and needed there.
+    /// The organisation whose users' sessions are read. Podero only, where it is needed.
     #[arg(long, value_name = "ID", required_if_eq("provider", "podero"))]
     pub(crate) organisation: Option<String>,
     /// The root of the API, if it is not the provider's own.
@@ -71,6 +71,9 @@ pub(crate) struct SessionsArgs {
     /// Where tokens are issued, if it is not the provider's own.
     #[arg(long, value_name = "URL")]
     pub(crate) token_url: Option<Url>,
+    /// The OAuth scope to ask for. DER-Connect only.
+    #[arg(long, value_name = "WORDS")]
+    pub(crate) scope: Option<String>,
     /// The user to act as, for client credentials that see many. ev.energy only.
     #[arg(long, value_name = "ID")]
     pub(crate) acting_user: Option<String>,
@@ -144,6 +147,8 @@ pub(crate) enum Format {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Provider {
+    /// DER-Connect
+    DerConnect,
     /// ev.energy
     EvEnergy,
     /// Podero

@@ -2,8 +2,10 @@
 
 use std::io;
 
-use charging_sessions::{ChargingSessionSource, SessionQuery, TimeWindow, ev_energy, podero};
-use charging_sessions_testkit::sandbox::{ev_energy::EvEnergySandbox, podero::PoderoSandbox};
+use charging_sessions::{ChargingSessionSource, SessionQuery, TimeWindow, der_connect, ev_energy, podero};
+use charging_sessions_testkit::sandbox::{
+    der_connect::DerConnectSandbox, ev_energy::EvEnergySandbox, podero::PoderoSandbox,
+};
 use jiff::{SignedDuration, Timestamp};
 
 use crate::{
@@ -17,6 +19,15 @@ pub(crate) async fn run(args: DemoArgs) -> Result<Code, Failure> {
     let from = now - SignedDuration::from_hours(24 * i64::from(args.days));
     let window = TimeWindow::new(from, now).expect("at least a day");
     match args.provider {
+        Provider::DerConnect => {
+            let sandbox = DerConnectSandbox::builder().seed(args.seed).now(now).days(args.days).build();
+            let sandbox = sandbox.start().await.map_err(|error| no_port(&error))?;
+            let mut config = der_connect::Config::new(sandbox.client_id(), sandbox.client_secret().into());
+            config.base_url = sandbox.base_url().parse().expect("the sandbox knows its own address");
+            config.token_url = sandbox.token_url().parse().expect("the sandbox knows its own address");
+            let source = der_connect::DerConnect::new(config)?;
+            show(&source, &sandbox.base_url(), window, &args, || sandbox.requests().len()).await
+        }
         Provider::EvEnergy => {
             let sandbox = EvEnergySandbox::builder().seed(args.seed).now(now).days(args.days).build();
             let sandbox = sandbox.start().await.map_err(|error| no_port(&error))?;

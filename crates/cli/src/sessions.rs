@@ -2,7 +2,7 @@
 
 use std::{env, fs};
 
-use charging_sessions::{AssetRef, ChargingSessionSource, SessionQuery, ev_energy, podero};
+use charging_sessions::{AssetRef, ChargingSessionSource, SessionQuery, der_connect, ev_energy, podero};
 use jiff::Timestamp;
 use secrecy::SecretString;
 
@@ -14,7 +14,9 @@ use crate::{
 
 pub(crate) async fn run(args: SessionsArgs) -> Result<Code, Failure> {
     let query = query(&args)?;
+    refuse_what_is_for_others(&args)?;
     let source: Box<dyn ChargingSessionSource> = match args.provider {
+        Provider::DerConnect => Box::new(der_connect(&args)?),
         Provider::EvEnergy => Box::new(ev_energy(&args)?),
         Provider::Podero => Box::new(podero(&args)?),
     };
@@ -55,15 +57,35 @@ fn ev_energy(args: &SessionsArgs) -> Result<ev_energy::EvEnergy, Failure> {
     Ok(ev_energy::EvEnergy::new(config)?)
 }
 
-fn podero(args: &SessionsArgs) -> Result<podero::Podero, Failure> {
-    let only_ev_energy = [
-        ("--acting-user", args.acting_user.is_some()),
-        ("--mode", args.mode.is_some()),
-        ("--expand", !args.expand.is_empty()),
+/// An option that would silently do nothing is a mistake of the user's.
+fn refuse_what_is_for_others(args: &SessionsArgs) -> Result<(), Failure> {
+    let options = [
+        ("--acting-user", args.acting_user.is_some(), Provider::EvEnergy, "ev.energy"),
+        ("--mode", args.mode.is_some(), Provider::EvEnergy, "ev.energy"),
+        ("--expand", !args.expand.is_empty(), Provider::EvEnergy, "ev.energy"),
+        ("--organisation", args.organisation.is_some(), Provider::Podero, "Podero"),
+        ("--scope", args.scope.is_some(), Provider::DerConnect, "DER-Connect"),
     ];
-    if let Some((name, _)) = only_ev_energy.iter().find(|(_, given)| *given) {
-        return Err(Failure::usage(format!("{name} is for ev.energy only")));
+    match options.iter().find(|(_, given, provider, _)| *given && *provider != args.provider) {
+        Some((option, _, _, name)) => Err(Failure::usage(format!("{option} is for {name} only"))),
+        None => Ok(()),
     }
+}
+
+fn der_connect(args: &SessionsArgs) -> Result<der_connect::DerConnect, Failure> {
+    let mut config = der_connect::Config::new(&args.client_id, secret(args)?);
+    config.account = args.account.clone();
+    if let Some(url) = &args.base_url {
+        config.base_url = url.clone();
+    }
+    if let Some(url) = &args.token_url {
+        config.token_url = url.clone();
+    }
+    config.scope.clone_from(&args.scope);
+    Ok(der_connect::DerConnect::new(config)?)
+}
+
+fn podero(args: &SessionsArgs) -> Result<podero::Podero, Failure> {
     let organisation = args.organisation.as_deref().unwrap_or_default();
     let mut config = podero::Config::new(&args.client_id, secret(args)?, organisation);
     config.account = args.account.clone();

@@ -62,7 +62,7 @@ async fn sessions(sandbox: &Running<EvEnergySandbox>, arguments: &[&str]) -> Ran
 
 #[test]
 fn the_demo_ends_with_sessions_printed() {
-    for provider in ["ev-energy", "podero"] {
+    for provider in ["der-connect", "ev-energy", "podero"] {
         let ran = ran(program().args(["demo", "--days", "30", "--provider", provider]).output().unwrap());
         assert_eq!(ran.code, 0, "{}", ran.err);
         assert!(ran.out.contains(" kWh"), "{}", ran.out);
@@ -200,6 +200,7 @@ fn what_a_provider_does_not_know_is_a_wrong_usage() {
             "this provider cannot be asked for finished or unfinished sessions",
         ),
         (&[], "--organisation"),
+        (&["--organisation", "o", "--scope", "s"], "--scope is for DER-Connect only"),
     ] {
         let ran = ran(program()
             .args(["sessions", "--provider", "podero", "--client-id", "c"])

@@ -1,0 +1,200 @@
+//! From DER-Connect's words to ours. Pure: bytes in, records out.
+
+use bytes::Bytes;
+// Nearly every word of the record is needed here.
+use charging_sessions_core::{checks::placeholder, *};
+use charging_sessions_http::{self as http, RawValue};
+use jiff::Timestamp;
+use rust_decimal::Decimal;
+use serde::Deserialize;
+
+use crate::{API_VERSION, PROVIDER, generated as wire};
+
+/// Raised whenever the same payload maps to another record than before.
+const MAPPING_VERSION: u32 = 1;
+
+const LISTING: Endpoint = Endpoint::new("GET /entities/{id}/charge-sessions", Some(API_VERSION));
+
+/// What the mapping must know besides the payload.
+///
+/// ```
+/// use charging_sessions_der_connect::Mapping;
+///
+/// let body = r#"{"data": [{"id": "s1", "data": {"start": "2026-06-01T20:00:00Z"}}], "meta": {}}"#;
+/// let page = Mapping::default().page(&body.into(), "2026-06-02T00:00:00Z".parse()?)?;
+/// assert_eq!(page.sessions[0].key().source_id, "s1");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+pub struct Mapping {
+    /// The account that the keys are made with.
+    pub account: AccountId,
+    /// What kind of entity the sessions belong to, which is not in the payload. Without it, the entity's
+    /// identifier is kept in `extra`.
+    pub entity_kind: Option<AssetKind>,
+}
+
+/// A page of any list, as it comes.
+#[derive(Deserialize)]
+pub(crate) struct Envelope<'a> {
+    #[serde(borrow)]
+    data: Option<Vec<&'a RawValue>>,
+    meta: Option<wire::Meta>,
+}
+
+impl<'a> Envelope<'a> {
+    pub(crate) fn read(body: &'a Bytes) -> Result<(Vec<&'a RawValue>, Option<String>)> {
+        let Envelope { data, meta } = http::json(body)?;
+        let token = meta.and_then(|meta| meta.continuation_token).filter(|token| !token.is_empty());
+        Ok((data.unwrap_or_default(), token))
+    }
+}
+
+impl Mapping {
+    /// Maps the body of an entity's list of charge sessions. The page has no `next`.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Protocol`] if the body is not such a list. What is wrong with a single record is in the page.
+    pub fn page(&self, body: &Bytes, fetched_at: Timestamp) -> Result<SessionPage> {
+        Envelope::read(body).map(|(records, _)| self.records(body, &records, fetched_at))
+    }
+
+    pub(crate) fn records(&self, body: &Bytes, records: &[&RawValue], fetched_at: Timestamp) -> SessionPage {
+        let decoded = http::records::<wire::ChargeSession>(body, records, "/data");
+        let (records, rejected) = decoded.identified("/data", |record| record.id.take());
+        let mut page = SessionPage::default();
+        page.rejected = rejected;
+        for (id, record) in records {
+            let mut origin = Provenance::new(LISTING, fetched_at, MAPPING_VERSION);
+            origin.source_created_at = record.value.created;
+            origin.payload = Some(record.payload.clone());
+            let key = SessionKey::new(PROVIDER, self.account.clone(), RecordKind::Charge, id.as_str());
+            // Sessions that go on are never listed.
+            let mut session = ChargingSession::new(key, SessionStatus::Completed, origin);
+            session.issues = record.issues;
+            match self.session(&mut session, record.value) {
+                Ok(()) => page.sessions.push(session),
+                Err(Unknown { field, unit }) => {
+                    let path = format!("/data/{}/data/{field}/unit", record.index);
+                    let reason = match unit.as_str() {
+                        "" => "a value without a unit".to_owned(),
+                        unit => format!("the unit `{}` is not known", unit.escape_debug()),
+                    };
+                    let rejected = RejectedRecord::new(IssueCode::UNIT_UNKNOWN, path, reason, record.payload);
+                    page.rejected.push(rejected.with_id(Some(id)));
+                }
+            }
+        }
+        page
+    }
+
+    fn session(&self, session: &mut ChargingSession, from: wire::ChargeSession) -> Result<(), Unknown> {
+        match self.entity_kind {
+            Some(AssetKind::Vehicle) => {
+                session.parties.vehicle.get_or_insert_default().source_id = from.entity_id;
+            }
+            Some(AssetKind::ChargePoint) => {
+                session.parties.charge_point.get_or_insert_default().source_id = from.entity_id;
+            }
+            None => session.keep("entityId", from.entity_id),
+        }
+        let Some(data) = from.data else { return Ok(()) };
+        time(session, data.start, data.end);
+        if let Some(charge) = data.charge {
+            if let Some(total) = charge.total {
+                let energy = quantity("charge/total", total.total, total.unit, &KILOWATT_HOURS)?;
+                let energy = energy.and_then(Energy::from_kwh);
+                let reading = energy.map(|energy| EnergyReading::import(energy, MeasuringPoint::Unknown));
+                session.energy.readings.extend(reading);
+                let tiers = [("t1", total.t1), ("t2", total.t2), ("t3", total.t3), ("t4", total.t4)];
+                for (name, tier) in tiers {
+                    session.keep(&format!("charge.total.{name}"), tier);
+                }
+            }
+            let power = measured("charge/averagePower", charge.average_power, &KILOWATTS)?;
+            session.power.average = power.and_then(Power::from_kw);
+            session.state_of_charge.start =
+                measured("charge/start", charge.start, &PERCENT)?.map(Percent::new);
+            session.state_of_charge.end = measured("charge/end", charge.end, &PERCENT)?.map(Percent::new);
+        }
+        if let Some(range) = data.range {
+            let distance = |field, end| Ok(measured(field, end, &KILOMETRES)?.and_then(Distance::from_km));
+            session.driving.range_start = distance("range/start", range.start)?;
+            session.driving.range_end = distance("range/end", range.end)?;
+        }
+        place(session, data.location, data.location_matches.unwrap_or_default());
+        Ok(())
+    }
+}
+
+/// A unit that nobody has told us of. A guess could be wrong by a factor of a thousand.
+struct Unknown {
+    field: &'static str,
+    unit: String,
+}
+
+/// Words for units, and how many of the unit that we calculate in one of them is.
+type Units = [(&'static str, Decimal)];
+
+const KILO: Decimal = Decimal::ONE_THOUSAND;
+/// A thousandth, as a decimal that can be a constant.
+const MILLI: Decimal = Decimal::from_parts(1, 0, 0, false, 3);
+const KILOWATT_HOURS: [(&str, Decimal); 3] = [("kWh", Decimal::ONE), ("Wh", MILLI), ("MWh", KILO)];
+const KILOWATTS: [(&str, Decimal); 3] = [("kW", Decimal::ONE), ("W", MILLI), ("MW", KILO)];
+const KILOMETRES: [(&str, Decimal); 2] = [("km", Decimal::ONE), ("m", MILLI)];
+const PERCENT: [(&str, Decimal); 1] = [("%", Decimal::ONE)];
+
+fn measured(
+    field: &'static str,
+    from: Option<wire::Measurement>,
+    units: &Units,
+) -> Result<Option<Decimal>, Unknown> {
+    from.map_or(Ok(None), |from| quantity(field, from.value, from.unit, units))
+}
+
+fn quantity(
+    field: &'static str,
+    value: Option<f64>,
+    unit: Option<String>,
+    units: &Units,
+) -> Result<Option<Decimal>, Unknown> {
+    let Some(value) = value.and_then(decimal_from_f64) else { return Ok(None) };
+    let unit = unit.unwrap_or_default();
+    match units.iter().find(|(word, _)| *word == unit) {
+        Some((_, factor)) => Ok(value.checked_mul(*factor)),
+        None => Err(Unknown { field, unit }),
+    }
+}
+
+/// Start and end of the flow of energy, computed or measured; nothing is known of the cable.
+fn time(session: &mut ChargingSession, start: Option<Timestamp>, end: Option<Timestamp>) {
+    let ChargingSession { timing, issues, .. } = session;
+    timing.charging_started_at =
+        start.filter(|start| !placeholder(*start, "timing.charging_started_at", "/data/start", issues));
+    timing.charging_ended_at =
+        end.filter(|end| !placeholder(*end, "timing.charging_ended_at", "/data/end", issues));
+    timing.period.start = timing.charging_started_at;
+    timing.period.end = timing.charging_ended_at;
+    timing.period.basis = PeriodBasis::Charging;
+    timing.period.end_basis =
+        if timing.period.end.is_some() { EndBasis::Reported } else { EndBasis::Unknown };
+}
+
+/// The best match gives the label. Whether accuracy is a share of one is not stated, so it stays as it came.
+fn place(session: &mut ChargingSession, from: Option<wire::Location>, matches: Vec<wire::LocationMatch>) {
+    let best = matches.iter().reduce(|best, next| if next.accuracy > best.accuracy { next } else { best });
+    let label = best.and_then(|best| best.location.as_ref()?.label.clone());
+    if label.is_some() || from.is_some() {
+        let location: &mut Location = session.place.location.get_or_insert_default();
+        location.label = label;
+        if let Some(from) = from {
+            location.address = from.address.map(Sensitive::new);
+            let at = from.latitude.zip(from.longitude);
+            location.coordinates =
+                at.and_then(|(north, east)| Coordinates::new(north, east)).map(Sensitive::new);
+        }
+    }
+    session.keep("locationMatches", Some(matches).filter(|matches| !matches.is_empty()));
+}
