@@ -64,7 +64,9 @@ async fn sessions(sandbox: &Running<EvEnergySandbox>, arguments: &[&str]) -> Ran
 fn the_demo_ends_with_sessions_printed() {
     for provider in ["der-connect", "ev-energy", "podero"] {
         let ran = ran(program().args(["demo", "--days", "30", "--provider", provider]).output().unwrap());
-        assert_eq!(ran.code, 0, "{}", ran.err);
+        // The dirt of one sandbox has a record that cannot be read; whether it lies in these days depends on today.
+        let left_out = provider == "der-connect" && ran.err.contains("left out: ");
+        assert_eq!(ran.code, if left_out { 4 } else { 0 }, "{}", ran.err);
         assert!(ran.out.contains(" kWh"), "{}", ran.out);
         assert!(ran.out.lines().count() > 20, "{}", ran.out);
         assert!(ran.err.contains("http://127.0.0.1:"), "{}", ran.err);
