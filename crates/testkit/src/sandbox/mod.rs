@@ -24,6 +24,7 @@
 pub mod der_connect;
 pub mod ev_energy;
 mod fault;
+mod gate;
 mod limit;
 pub mod podero;
 mod query;

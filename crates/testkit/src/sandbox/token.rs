@@ -146,6 +146,13 @@ impl TokenEndpoint {
         issued.access.get(token).filter(|grant| Instant::now() < grant.expires).cloned()
     }
 
+    /// Whether the headers carry a bearer token that stands for something.
+    pub(crate) fn is_known(&self, headers: &HeaderMap) -> bool {
+        let value = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
+        let (scheme, token) = value.and_then(|value| value.split_once(' ')).unwrap_or_default();
+        scheme.eq_ignore_ascii_case("bearer") && self.check(token.trim()).is_some()
+    }
+
     /// Makes every access token useless. Refresh tokens stay.
     pub(crate) fn revoke_all(&self) {
         self.issued().access.clear();

@@ -15,7 +15,7 @@ use axum::{
     routing::{get, patch, post, put},
 };
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
+use http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
 use serde_json::{Value, json};
 
 use super::{
@@ -25,7 +25,8 @@ use super::{
     problem::Problem,
 };
 use crate::sandbox::{
-    fault::{Effect, FaultQueue, PageFault, Target},
+    fault::{FaultQueue, PageFault, Target},
+    gate::Gate,
     limit::RateLimiter,
     query::Query,
     record::Recorder,
@@ -76,55 +77,31 @@ pub(super) fn router(shared: Arc<Shared>) -> Router {
         .with_state(shared)
 }
 
-/// Records the request and lets faults happen to it.
-async fn gate(State(shared): State<Arc<Shared>>, mut request: Request, next: Next) -> Response {
-    let place = shared.recorder.begin(&request);
+/// What every request passes.
+async fn gate(State(shared): State<Arc<Shared>>, request: Request, next: Next) -> Response {
     let path = request.uri().path();
-    let target = if path.starts_with("/am/") { Target::Token } else { Target::Data };
-    if path == TOKEN && request.method() == Method::POST {
-        shared.tokens.count();
-    }
-    // Where the records are, so that a fault finds them.
     let is_listing = path.ends_with("/charge-sessions") || path.ends_with("/entities");
     let records = if is_listing { "/data" } else { "" };
-    let effect = shared.faults.take(target, path);
-    if target == Target::Data {
-        wait(shared.latency).await;
-    }
-    match &effect {
-        Some(Effect::Latency(by)) => wait(*by).await,
-        Some(Effect::RevokeTokens) => shared.tokens.revoke_all(),
-        Some(Effect::Page(fault)) => drop(request.extensions_mut().insert(*fault)),
-        _ => {}
-    }
-    let response = match effect.as_ref().and_then(Effect::answer) {
-        Some(response) => response,
-        None if target == Target::Token => next.run(request).await,
-        None => match admit(&shared, request.headers()) {
+    let gate = Gate {
+        recorder: &shared.recorder,
+        tokens: &shared.tokens,
+        faults: &shared.faults,
+        latency: shared.latency,
+        sign_in: "/am/",
+        token: TOKEN,
+    };
+    let answer = async |target, request: Request| match target {
+        Target::Token => next.run(request).await,
+        Target::Data => match admit(&shared, request.headers()) {
             Ok(()) => next.run(request).await,
             Err(problem) => problem.into_response(),
         },
     };
-    let response = match effect {
-        Some(effect) => effect.spoil(response, records).await,
-        None => response,
-    };
-    shared.recorder.finish(place, response.status());
-    response
-}
-
-async fn wait(by: Duration) {
-    // Even a wait of nothing would let a paused clock run to the next timer.
-    if !by.is_zero() {
-        tokio::time::sleep(by).await;
-    }
+    gate.pass(request, records, answer).await
 }
 
 fn admit(shared: &Shared, headers: &HeaderMap) -> Result<(), Problem> {
-    let value = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
-    let (scheme, token) = value.and_then(|value| value.split_once(' ')).unwrap_or_default();
-    let is_known = scheme.eq_ignore_ascii_case("bearer") && shared.tokens.check(token.trim()).is_some();
-    if !is_known {
+    if !shared.tokens.is_known(headers) {
         return Err(Problem::unauthorized());
     }
     match &shared.limiter {

@@ -16,7 +16,7 @@ use axum::{
     routing::{any, get, post},
 };
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Method, header, request::Parts};
+use http::{HeaderMap, HeaderValue, header, request::Parts};
 use serde_json::Value;
 
 use super::{
@@ -29,7 +29,8 @@ use super::{
     view::{self, Expand, PriceShape, UsageRequest, View, id_in},
 };
 use crate::sandbox::{
-    fault::{Effect, FaultQueue, PageFault, Target},
+    fault::{FaultQueue, PageFault, Target},
+    gate::Gate,
     limit::RateLimiter,
     query::Query,
     record::Recorder,
@@ -88,42 +89,23 @@ async fn not_allowed() -> Problem {
     Problem::method_not_allowed()
 }
 
-/// Records the request and lets faults happen to it.
-async fn gate(State(shared): State<Arc<Shared>>, mut request: Request, next: Next) -> Response {
-    let place = shared.recorder.begin(&request);
-    let path = request.uri().path();
-    let target = if path.starts_with("/o/") { Target::Token } else { Target::Data };
-    if path == TOKEN && request.method() == Method::POST {
-        shared.tokens.count();
-    }
-    let effect = shared.faults.take(target, path);
-    if target == Target::Data {
-        wait(shared.latency).await;
-    }
-    match &effect {
-        Some(Effect::Latency(by)) => wait(*by).await,
-        Some(Effect::RevokeTokens) => shared.tokens.revoke_all(),
-        Some(Effect::Page(fault)) => drop(request.extensions_mut().insert(*fault)),
-        _ => {}
-    }
-    let response = match effect.as_ref().and_then(Effect::answer) {
-        Some(response) => response,
-        None if target == Target::Token => next.run(request).await,
-        None => data(&shared, request, next).await,
+/// What every request passes.
+async fn gate(State(shared): State<Arc<Shared>>, request: Request, next: Next) -> Response {
+    // Lists are bare.
+    let records = "";
+    let gate = Gate {
+        recorder: &shared.recorder,
+        tokens: &shared.tokens,
+        faults: &shared.faults,
+        latency: shared.latency,
+        sign_in: "/o/",
+        token: TOKEN,
     };
-    let response = match effect {
-        Some(effect) => effect.spoil(response, "").await,
-        None => response,
+    let answer = async |target, request: Request| match target {
+        Target::Token => next.run(request).await,
+        Target::Data => data(&shared, request, next).await,
     };
-    shared.recorder.finish(place, response.status());
-    response
-}
-
-async fn wait(by: Duration) {
-    // Even a wait of nothing would let a paused clock run to the next timer.
-    if !by.is_zero() {
-        tokio::time::sleep(by).await;
-    }
+    gate.pass(request, records, answer).await
 }
 
 /// Answers a request for data.

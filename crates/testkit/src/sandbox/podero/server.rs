@@ -15,7 +15,7 @@ use axum::{
     routing::{get, post},
 };
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Method, Uri, header};
+use http::{HeaderMap, HeaderValue, Uri, header};
 use serde_json::{Value, json};
 use url::form_urlencoded;
 
@@ -25,7 +25,8 @@ use super::{
     problem::Problem,
 };
 use crate::sandbox::{
-    fault::{Effect, FaultQueue, PageFault, Target},
+    fault::{FaultQueue, PageFault, Target},
+    gate::Gate,
     limit::RateLimiter,
     query::Query,
     record::Recorder,
@@ -72,58 +73,33 @@ pub(super) fn router(shared: Arc<Shared>) -> Router {
         .with_state(shared)
 }
 
-/// Records the request and lets faults happen to it.
-async fn gate(State(shared): State<Arc<Shared>>, mut request: Request, next: Next) -> Response {
-    let place = shared.recorder.begin(&request);
-    let path = request.uri().path();
-    let target = if path.starts_with("/oauth2/") { Target::Token } else { Target::Data };
-    if path == TOKEN && request.method() == Method::POST {
-        shared.tokens.count();
-    }
-    // Where the records are, so that a fault finds them.
-    let records = match path {
+/// What every request passes.
+async fn gate(State(shared): State<Arc<Shared>>, request: Request, next: Next) -> Response {
+    let records = match request.uri().path() {
         path if path.ends_with("/sessions") => "/items",
         path if path.ends_with("/sessions/current") => "/session",
         _ => "",
     };
-    let effect = shared.faults.take(target, path);
-    if target == Target::Data {
-        wait(shared.latency).await;
-    }
-    match &effect {
-        Some(Effect::Latency(by)) => wait(*by).await,
-        Some(Effect::RevokeTokens) => shared.tokens.revoke_all(),
-        Some(Effect::Page(fault)) => drop(request.extensions_mut().insert(*fault)),
-        _ => {}
-    }
-    let response = match effect.as_ref().and_then(Effect::answer) {
-        Some(response) => response,
-        None if target == Target::Token => next.run(request).await,
-        None => match admit(&shared, request.headers()) {
+    let gate = Gate {
+        recorder: &shared.recorder,
+        tokens: &shared.tokens,
+        faults: &shared.faults,
+        latency: shared.latency,
+        sign_in: "/oauth2/",
+        token: TOKEN,
+    };
+    let answer = async |target, request: Request| match target {
+        Target::Token => next.run(request).await,
+        Target::Data => match admit(&shared, request.headers()) {
             Ok(()) => next.run(request).await,
             Err(problem) => problem.into_response(),
         },
     };
-    let response = match effect {
-        Some(effect) => effect.spoil(response, records).await,
-        None => response,
-    };
-    shared.recorder.finish(place, response.status());
-    response
-}
-
-async fn wait(by: Duration) {
-    // Even a wait of nothing would let a paused clock run to the next timer.
-    if !by.is_zero() {
-        tokio::time::sleep(by).await;
-    }
+    gate.pass(request, records, answer).await
 }
 
 fn admit(shared: &Shared, headers: &HeaderMap) -> Result<(), Problem> {
-    let value = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
-    let (scheme, token) = value.and_then(|value| value.split_once(' ')).unwrap_or_default();
-    let is_known = scheme.eq_ignore_ascii_case("bearer") && shared.tokens.check(token.trim()).is_some();
-    if !is_known {
+    if !shared.tokens.is_known(headers) {
         return Err(Problem::unauthorized());
     }
     match &shared.limiter {
