@@ -1,5 +1,7 @@
 //! What a source can do, as plain data.
 
+use jiff::SignedDuration;
+
 use crate::AssetKind;
 
 /// What a source can do. Everything is off until declared; the conformance suite holds each claim to account.
@@ -21,8 +23,14 @@ pub struct Capabilities {
     pub cost: bool,
     /// Offers the [intervals](crate::IntervalSource) of a session.
     pub intervals: bool,
+    /// Can [list the assets](crate::AssetSource) of the account. Sessions are then listed asset by asset behind the
+    /// scenes, so that a program may as well read several assets at once.
+    pub asset_list: bool,
     /// Says [how many records](crate::SessionPage::total) a listing has.
     pub total: bool,
+    /// How long after a session began its record may still appear or change, as far as is known: a program that
+    /// keeps a copy reads windows of this length again. A proposal where the provider states nothing.
+    pub look_back: Option<SignedDuration>,
     /// The largest page that the provider accepts; `None` if pages cannot be sized.
     pub max_page_size: Option<u32>,
 }
@@ -38,7 +46,9 @@ impl Capabilities {
             active_sessions: false,
             cost: false,
             intervals: false,
+            asset_list: false,
             total: false,
+            look_back: None,
             max_page_size: None,
         }
     }
@@ -89,6 +99,20 @@ impl Capabilities {
     #[must_use]
     pub const fn intervals(mut self) -> Self {
         self.intervals = true;
+        self
+    }
+
+    /// Declares the list of assets.
+    #[must_use]
+    pub const fn asset_list(mut self) -> Self {
+        self.asset_list = true;
+        self
+    }
+
+    /// Declares how long a record may still appear or change.
+    #[must_use]
+    pub const fn look_back(mut self, length: SignedDuration) -> Self {
+        self.look_back = Some(length);
         self
     }
 

@@ -39,7 +39,7 @@ mod sensitive;
 mod session;
 mod source;
 
-pub use asset::{AssetKind, AssetRef};
+pub use asset::{Asset, AssetKind, AssetPage, AssetRef};
 pub use capabilities::Capabilities;
 pub use cursor::Cursor;
 pub use error::{Error, ErrorKind, Notification, Problem, Result};
@@ -51,6 +51,6 @@ pub use query::{SessionQuery, TimeWindow};
 pub use sensitive::Sensitive;
 pub use session::*;
 pub use source::{
-    ChargingSessionSource, ChargingSessionSourceExt, IntervalSource, RejectedRecord, SessionIntervals,
-    SessionPage, pages,
+    AssetSource, AssetSourceExt, ChargingSessionSource, ChargingSessionSourceExt, IntervalSource,
+    RejectedRecord, SessionIntervals, SessionPage, pages,
 };

@@ -7,8 +7,8 @@ use futures_core::stream::BoxStream;
 use futures_util::{StreamExt as _, stream};
 
 use crate::{
-    Capabilities, ChargingSession, Cursor, Error, ErrorKind, Interval, Issue, IssueCode, Payload, ProviderId,
-    Result, SessionKey, SessionQuery,
+    Asset, AssetPage, Capabilities, ChargingSession, Cursor, Error, ErrorKind, Interval, Issue, IssueCode,
+    Payload, ProviderId, Result, SessionKey, SessionQuery,
 };
 
 /// A provider account from which charging sessions can be read.
@@ -70,6 +70,46 @@ pub trait IntervalSource: fmt::Debug + Send + Sync {
     /// key belongs to another provider or to a level without intervals, any other kind if the request failed.
     async fn fetch_intervals(&self, session: &SessionKey) -> Result<SessionIntervals>;
 }
+
+/// A source that can list what sessions belong to: vehicles and charge points.
+///
+/// Apart from [`ChargingSessionSource`], because a listing of sessions needs no call of it: a source whose provider
+/// lists sessions asset by asset walks the assets itself. Who plans for many assets asks here, and
+/// [narrows](SessionQuery::with_asset) each query to one.
+#[async_trait]
+pub trait AssetSource: fmt::Debug + Send + Sync {
+    /// Fetches some assets: those that can have sessions. As with sessions, a page may be short or empty, and only a
+    /// missing [`next`](AssetPage::next) ends the listing.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::InvalidCursor`], before any request is made, if `cursor` was not made by this method of such a
+    /// source; any other kind if the request failed.
+    async fn fetch_assets(&self, cursor: Option<&Cursor>) -> Result<AssetPage>;
+}
+
+/// A stream over any [`AssetSource`], including `dyn`.
+pub trait AssetSourceExt: AssetSource {
+    /// All assets, one by one. The stream ends after the first error.
+    fn assets(&self) -> BoxStream<'_, Result<Asset>> {
+        stream::unfold(At::Page(None), move |at| async move {
+            let At::Page(cursor) = at else { return None };
+            let page = self.fetch_assets(cursor.as_ref()).await.and_then(|page| {
+                moves(cursor.as_ref(), page.next.as_ref())?;
+                Ok(page)
+            });
+            let (assets, at) = match page {
+                Ok(page) => (page.assets.into_iter().map(Ok).collect(), At::after(page.next)),
+                Err(error) => (vec![Err(error)], At::End),
+            };
+            Some((stream::iter(assets), at))
+        })
+        .flatten()
+        .boxed()
+    }
+}
+
+impl<S: AssetSource + ?Sized> AssetSourceExt for S {}
 
 /// The intervals of one session.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -198,29 +238,41 @@ pub fn pages<'a, S>(
 where
     S: ChargingSessionSource + 'a,
 {
-    enum At {
-        Page(Option<Cursor>),
-        End,
-    }
     stream::unfold((source, query, At::Page(start)), |(source, query, at)| async move {
         let At::Page(cursor) = at else { return None };
         let page = source.fetch_page(&query, cursor.as_ref()).await.and_then(|page| {
-            if page.next.is_some() && page.next == cursor {
-                return Err(Error::new(
-                    ErrorKind::Protocol,
-                    "the listing does not move: a page names itself as its next",
-                )
-                .with_provider(source.provider()));
-            }
+            moves(cursor.as_ref(), page.next.as_ref())
+                .map_err(|error| error.with_provider(source.provider()))?;
             Ok(page)
         });
         let at = match &page {
-            Ok(SessionPage { next: Some(next), .. }) => At::Page(Some(next.clone())),
-            Ok(_) | Err(_) => At::End,
+            Ok(page) => At::after(page.next.clone()),
+            Err(_) => At::End,
         };
         Some((page, (source, query, at)))
     })
     .boxed()
+}
+
+/// Where a stream of pages is.
+enum At {
+    Page(Option<Cursor>),
+    End,
+}
+
+impl At {
+    fn after(next: Option<Cursor>) -> Self {
+        next.map_or(Self::End, |next| Self::Page(Some(next)))
+    }
+}
+
+/// A page that names itself as its next would be read for ever.
+fn moves(at: Option<&Cursor>, next: Option<&Cursor>) -> Result<()> {
+    if next.is_some() && next == at {
+        let message = "the listing does not move: a page names itself as its next";
+        return Err(Error::new(ErrorKind::Protocol, message));
+    }
+    Ok(())
 }
 
 macro_rules! forward {
@@ -246,9 +298,17 @@ macro_rules! forward {
                 (**self).fetch_intervals(session).await
             }
         }
+
+        #[async_trait]
+        #[deny(clippy::missing_trait_methods)]
+        impl<S: AssetSource + ?Sized> AssetSource for $ty {
+            async fn fetch_assets(&self, cursor: Option<&Cursor>) -> Result<AssetPage> {
+                (**self).fetch_assets(cursor).await
+            }
+        }
     )*};
 }
 forward!(&S, Box<S>, Arc<S>);
 
-// Both traits stay usable as `dyn`.
-const _: fn(&dyn ChargingSessionSource, &dyn IntervalSource) = |_, _| {};
+// All of them stay usable as `dyn`.
+const _: fn(&dyn ChargingSessionSource, &dyn IntervalSource, &dyn AssetSource) = |_, _, _| {};

@@ -148,3 +148,35 @@ async fn a_cursor_that_stands_still_ends_with_an_error() {
     assert_eq!(items.len(), 2);
     assert_eq!(items[1].as_ref().unwrap_err().kind(), ErrorKind::Protocol);
 }
+
+/// As many pages of one asset as it says; with `usize::MAX`, a page that names itself as its next.
+#[derive(Debug)]
+struct Garage(usize);
+
+#[async_trait]
+impl AssetSource for Garage {
+    async fn fetch_assets(&self, cursor: Option<&Cursor>) -> Result<AssetPage> {
+        let all = SessionQuery::all();
+        let at: usize = cursor.map(|c| c.decode(FAKE, 1, &all)).transpose()?.unwrap_or(0);
+        let next = match self.0 {
+            usize::MAX => Some(0),
+            pages => Some(at + 1).filter(|next| *next < pages),
+        };
+        let asset = Asset::new(AssetRef::vehicle(at.to_string()));
+        Ok(AssetPage::new(vec![asset], next.map(|next| Cursor::encode(FAKE, 1, &all, &next))))
+    }
+}
+
+#[tokio::test]
+async fn assets_are_read_page_by_page_through_dyn() {
+    let garage: Box<dyn AssetSource> = Box::new(Garage(3));
+    let assets: Vec<_> = garage.assets().map_ok(|asset| asset.reference.id).try_collect().await.unwrap();
+    assert_eq!(assets, ["0", "1", "2"]);
+}
+
+#[tokio::test]
+async fn a_listing_of_assets_that_does_not_move_ends_with_an_error() {
+    let read: Vec<_> = Garage(usize::MAX).assets().take(9).map_err(|error| error.kind()).collect().await;
+    assert_eq!(read.len(), 2, "{read:?}");
+    assert_eq!(read[1], Err(ErrorKind::Protocol));
+}
