@@ -1,2 +1,4 @@
-//! Compiles the README's example.
+//! What spans crates. Compiles the README's example.
 #![doc = include_str!("../../README.md")]
+
+pub mod adapters;

@@ -83,8 +83,16 @@ pub const PROVIDER: ProviderId = ProviderId::new("der-connect");
 
 const API_VERSION: &str = "1";
 const CURSOR_VERSION: u8 = 1;
-const CAPABILITIES: Capabilities =
-    Capabilities::none().window().assets(&[AssetKind::Vehicle, AssetKind::ChargePoint]);
+const MAX_PAGE_SIZE: u32 = 25;
+const LONGEST_SESSION: SignedDuration = SignedDuration::from_hours(7 * 24);
+/// Sessions are computed once a day.
+const LATENCY: SignedDuration = SignedDuration::from_hours(24);
+/// What the source can do, with the page size and the longest session of [`Config::new`].
+pub const CAPABILITIES: Capabilities = Capabilities::none()
+    .window()
+    .assets(&[AssetKind::Vehicle, AssetKind::ChargePoint])
+    .max_page_size(MAX_PAGE_SIZE)
+    .look_back(SignedDuration::from_secs(LONGEST_SESSION.as_secs() + LATENCY.as_secs()));
 
 /// How to reach a DER-Connect account.
 #[derive(Clone, Debug)]
@@ -131,8 +139,8 @@ impl Config {
             entities: Vec::new(),
             // 2015-01-01T00:00:00Z, before the first of the provider's services.
             history_from: Timestamp::constant(1_420_070_400, 0),
-            longest_session: SignedDuration::from_hours(7 * 24),
-            max_page_size: 25,
+            longest_session: LONGEST_SESSION,
+            max_page_size: MAX_PAGE_SIZE,
             battery_capacity_path: "v1/entities/{entityId}/battery-capacity".into(),
         }
     }
@@ -237,7 +245,9 @@ impl ChargingSessionSource for DerConnect {
     }
 
     fn capabilities(&self) -> Capabilities {
-        CAPABILITIES.max_page_size(self.config.max_page_size)
+        CAPABILITIES
+            .max_page_size(self.config.max_page_size)
+            .look_back(self.config.longest_session.saturating_add(LATENCY))
     }
 
     async fn fetch_page(&self, query: &SessionQuery, cursor: Option<&Cursor>) -> Result<SessionPage> {

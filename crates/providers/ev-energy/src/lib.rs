@@ -93,13 +93,15 @@ pub const PROVIDER: ProviderId = ProviderId::new("ev-energy");
 const API_VERSION: &str = "2";
 const CURSOR_VERSION: u8 = 1;
 const MAX_PAGE_SIZE: u32 = 100;
-const CAPABILITIES: Capabilities = Capabilities::none()
+/// What the source can do.
+pub const CAPABILITIES: Capabilities = Capabilities::none()
     .window()
     .assets(&[AssetKind::Vehicle, AssetKind::ChargePoint])
     .finished()
     .active_sessions()
     .cost()
     .intervals()
+    .look_back(SignedDuration::from_hours(7 * 24))
     .max_page_size(MAX_PAGE_SIZE);
 
 const DIALECT: Dialect = Dialect::new()

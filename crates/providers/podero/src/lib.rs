@@ -83,11 +83,13 @@ pub const PROVIDER: ProviderId = ProviderId::new("podero");
 const API_VERSION: &str = "2.0";
 const CURSOR_VERSION: u8 = 1;
 const MAX_PAGE_SIZE: u32 = 200;
-const CAPABILITIES: Capabilities = Capabilities::none()
+/// What the source can do.
+pub const CAPABILITIES: Capabilities = Capabilities::none()
     .window()
     .assets(&[AssetKind::Vehicle])
     .active_sessions()
     .cost()
+    .look_back(SignedDuration::from_hours(3 * 24))
     .max_page_size(MAX_PAGE_SIZE);
 
 /// How to reach the organisation's account.
