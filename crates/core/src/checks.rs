@@ -142,16 +142,23 @@ pub fn is_placeholder(instant: Timestamp) -> bool {
     instant.as_second() < 1_230_768_000
 }
 
-/// [`is_placeholder`] for mappings, which turn such an instant into `None`: reports it, too.
+/// An instant of a provider for a mapping: one that [stands for "not known"](is_placeholder) is reported and becomes
+/// `None`.
 ///
 /// `field` is the place in the core record, `pointer` that in the provider's.
-pub fn placeholder(instant: Timestamp, field: &str, pointer: &str, issues: &mut Vec<Issue>) -> bool {
-    let is_placeholder = is_placeholder(instant);
-    if is_placeholder {
-        let issue = Issue::new(IssueCode::TIME_SENTINEL, Severity::Info).with_field(field);
-        issues.push(issue.with_source_path(pointer).with_observed(instant));
+pub fn known(
+    instant: Option<Timestamp>,
+    field: &str,
+    pointer: &str,
+    issues: &mut Vec<Issue>,
+) -> Option<Timestamp> {
+    let instant = instant?;
+    if !is_placeholder(instant) {
+        return Some(instant);
     }
-    is_placeholder
+    let issue = Issue::new(IssueCode::TIME_SENTINEL, Severity::Info).with_field(field);
+    issues.push(issue.with_source_path(pointer).with_observed(instant));
+    None
 }
 
 struct Found<'a> {

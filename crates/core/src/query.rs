@@ -2,10 +2,10 @@
 
 use std::{fmt, num::NonZeroU32};
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp, civil::Date, tz::Offset};
 use serde::{Deserialize, Serialize};
 
-use crate::{AssetKind, AssetRef, Capabilities, Error, ErrorKind, Result};
+use crate::{AssetKind, AssetRef, Capabilities, ChargingSession, Error, ErrorKind, Result};
 
 /// A half-open span of time: `from <= t < until`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -35,6 +35,12 @@ impl TimeWindow {
     /// First instant after.
     pub fn until(&self) -> Timestamp {
         self.until
+    }
+
+    /// The first and the last day in UTC that it reaches into, for providers that are asked by whole days.
+    pub fn utc_days(&self) -> (Date, Date) {
+        let day = |instant| Offset::UTC.to_datetime(instant).date();
+        (day(self.from), day(self.until - SignedDuration::from_nanos(1)))
     }
 
     /// Whether `instant` is inside.
@@ -155,6 +161,20 @@ impl SessionQuery {
     /// The wanted page size.
     pub fn page_size(&self) -> Option<NonZeroU32> {
         self.page_size
+    }
+
+    /// The size of the pages to ask for, where the provider accepts no more than `largest`: as wanted, or the largest.
+    pub fn page_size_within(&self, largest: u32) -> u32 {
+        self.page_size.map_or(largest, |wanted| wanted.get().min(largest))
+    }
+
+    /// Leaves out the sessions that start outside the window, for sources whose provider can only be asked for more.
+    /// A session without a start stays, because it cannot be placed.
+    pub fn clip(&self, sessions: &mut Vec<ChargingSession>) {
+        if let Some(window) = self.window {
+            let inside = |start| window.contains(start);
+            sessions.retain(|session| session.timing.period.start.is_none_or(inside));
+        }
     }
 
     /// Fails if the query needs something that `capabilities` lack. Sources call this before anything else.

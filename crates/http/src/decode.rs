@@ -60,6 +60,27 @@ impl<T> Decoded<T> {
     }
 }
 
+/// The elements of a list of what sessions belong to, by identifier. Passing over one would be sessions that are
+/// silently missing, so one that cannot be read fails the list. `at` is as for [`records`], and `what` names the
+/// elements, for example `vehicles`.
+///
+/// # Errors
+///
+/// [`ErrorKind::Protocol`] that says which element cannot be read, and why.
+pub fn complete<T: DeserializeOwned>(
+    body: &Bytes,
+    elements: &[&RawValue],
+    at: &str,
+    what: &str,
+    id: impl Fn(&mut T) -> Option<String>,
+) -> Result<Vec<(String, T)>> {
+    let (elements, rejected) = records(body, elements, at).identified(at, id);
+    match rejected.first() {
+        Some(rejected) => Err(Error::new(ErrorKind::Protocol, format!("the list of {what}: {rejected}"))),
+        None => Ok(elements.into_iter().map(|(id, element)| (id, element.value)).collect()),
+    }
+}
+
 /// The text of a body: UTF-8, without a byte order mark.
 ///
 /// # Errors

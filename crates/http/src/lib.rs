@@ -91,7 +91,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 pub use auth::{Authenticator, NoAuth, SignIn, StaticHeader};
 pub use client::{Client, ClientBuilder, segment};
-pub use decode::{Decodable, Decoded, array, items, json, raw, record, records, text};
+pub use decode::{Decodable, Decoded, array, complete, items, json, raw, record, records, text};
 pub use dialect::{Dialect, problem};
 pub use oauth::{BodyFormat, CredentialsIn, OAuth2, token_url};
 pub use paging::OffsetPlace;

@@ -12,7 +12,7 @@ use std::{collections::BTreeMap, fmt};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{Issue, Severity};
+use crate::{Issue, IssueCode, Severity};
 
 mod costs;
 mod details;
@@ -127,6 +127,24 @@ impl ChargingSession {
         if let Some(value) = value.and_then(|value| serde_json::to_value(value).ok()) {
             self.extra.insert(name.to_owned(), value);
         }
+    }
+
+    /// What `convert` makes of a provider's number. One that our types cannot hold is kept under the provider's name
+    /// for it, with an issue.
+    pub fn fit<V: Serialize + Copy, T>(
+        &mut self,
+        name: &str,
+        value: Option<V>,
+        convert: impl Fn(V) -> Option<T>,
+    ) -> Option<T> {
+        let fits = convert(value?);
+        if fits.is_none() {
+            self.keep(name, value);
+            let issue = Issue::new(IssueCode::FIELD_UNREADABLE, Severity::Warning);
+            let pointer = format!("/{}", name.replace('.', "/"));
+            self.issues.push(issue.with_source_path(pointer).with_observed("out of range"));
+        }
+        fits
     }
 
     /// Whether no figure of the record is known to be impossible, so that it may be added to a total.

@@ -58,6 +58,13 @@ pub struct ChargePoint {
     pub max_power: Option<Power>,
 }
 
+impl ChargePoint {
+    /// The charge point with this identifier at the provider.
+    pub fn of(source_id: impl Into<String>) -> Self {
+        Self { source_id: Some(source_id.into()), ..Self::default() }
+    }
+}
+
 /// A vehicle.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[non_exhaustive]
@@ -81,6 +88,13 @@ pub struct Vehicle {
     /// How much its battery holds.
     #[serde(rename = "battery_capacity_wh", skip_serializing_if = "Option::is_none")]
     pub battery_capacity: Option<Energy>,
+}
+
+impl Vehicle {
+    /// The vehicle with this identifier at the provider.
+    pub fn of(source_id: impl Into<String>) -> Self {
+        Self { source_id: Some(source_id.into()), ..Self::default() }
+    }
 }
 
 /// What a user authorised a charge with.

@@ -66,7 +66,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 // Nearly every word of the contract is needed here.
 use charging_sessions_core::*;
-use charging_sessions_http::{Client, CredentialsIn, OAuth2, Policy, Transport, records, segment};
+use charging_sessions_http::{Client, CredentialsIn, OAuth2, Policy, Transport, complete, segment};
 use jiff::{RoundMode, SignedDuration, Timestamp, TimestampRound, Unit};
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
@@ -91,6 +91,7 @@ const LATENCY: SignedDuration = SignedDuration::from_hours(24);
 pub const CAPABILITIES: Capabilities = Capabilities::none()
     .window()
     .assets(&[AssetKind::Vehicle, AssetKind::ChargePoint])
+    .asset_list()
     .max_page_size(MAX_PAGE_SIZE)
     .look_back(SignedDuration::from_secs(LONGEST_SESSION.as_secs() + LATENCY.as_secs()));
 
@@ -185,37 +186,47 @@ impl DerConnect {
     }
 
     /// One page of the entities that can charge.
-    async fn entities(&self, token: Option<String>) -> Result<(Vec<AssetRef>, Option<String>)> {
+    async fn entities(&self, token: Option<String>) -> Result<(Vec<Asset>, Option<String>)> {
         let asked = ListEntitiesQuery { page_size: None, continuation_token: token.clone() };
         let request = self.client.get("v1/entities", &asked.pairs())?;
         let read = self.client.send(request, |answer| {
             let (entities, next) = Envelope::read(&answer.body)?;
-            let decoded = records::<generated::Entity>(&answer.body, &entities, "/data");
-            let (entities, rejected) = decoded.identified("/data", |entity| entity.id.take());
-            match rejected.first() {
-                // An entity that is passed over would be sessions that are silently missing.
-                Some(rejected) => {
-                    Err(Error::new(ErrorKind::Protocol, format!("the list of entities: {rejected}")))
-                }
-                None => Ok((
-                    entities.into_iter().filter_map(|(id, entity)| asset(id, &entity.value)).collect(),
-                    next,
-                )),
-            }
+            let read = |entity: &mut generated::Entity| entity.id.take();
+            let entities = complete(&answer.body, &entities, "/data", "entities", read)?;
+            Ok((entities.into_iter().filter_map(|(id, entity)| asset(id, entity)).collect(), next))
         });
         let (entities, next) = read.await?;
         Ok((entities, moved(token.as_deref(), next)?))
     }
 }
 
+#[async_trait]
+impl AssetSource for DerConnect {
+    async fn fetch_assets(&self, cursor: Option<&Cursor>) -> Result<AssetPage> {
+        let all = SessionQuery::all();
+        let token = cursor.map(|cursor| cursor.decode(PROVIDER, CURSOR_VERSION, &all)).transpose()?;
+        if !self.config.entities.is_empty() {
+            return Ok(AssetPage::new(self.config.entities.iter().cloned().map(Asset::new).collect(), None));
+        }
+        let (entities, next) = self.entities(token).await?;
+        Ok(AssetPage::new(entities, next.map(|next| Cursor::encode(PROVIDER, CURSOR_VERSION, &all, &next))))
+    }
+}
+
 /// What an entity is to a session; `None` if it has none.
-fn asset(id: String, entity: &generated::Entity) -> Option<AssetRef> {
-    let kind = match entity.type_.as_deref()? {
+fn asset(id: String, from: generated::Entity) -> Option<Asset> {
+    let kind = match from.type_.as_deref()? {
         "EV" => AssetKind::Vehicle,
         "ChargePoint" | "CP" | "ChargePole" => AssetKind::ChargePoint,
         _ => return None,
     };
-    Some(AssetRef { kind, id })
+    let mut asset = Asset::new(AssetRef { kind, id });
+    (asset.name, asset.make) = (from.name, from.brand);
+    Some(asset)
+}
+
+fn references(assets: Vec<Asset>) -> Vec<AssetRef> {
+    assets.into_iter().map(|asset| asset.reference).collect()
 }
 
 /// A token that is given again would lead in a circle.
@@ -258,7 +269,7 @@ impl ChargingSessionSource for DerConnect {
             None if !named.is_empty() => Place { entities: named.to_vec(), ..Place::default() },
             None => {
                 let (entities, more) = self.entities(None).await?;
-                Place { entities, token: None, more }
+                Place { entities: references(entities), token: None, more }
             }
         };
         let mut page = SessionPage::default();
@@ -270,11 +281,10 @@ impl ChargingSessionSource for DerConnect {
             // Instants resolve milliseconds.
             let to_millis = TimestampRound::new().smallest(Unit::Millisecond).mode(RoundMode::Floor);
             let start = start.round(to_millis).unwrap_or(start);
-            let largest = self.config.max_page_size;
             let asked = ListChargeSessionsQuery {
                 start: start.checked_sub(SignedDuration::from_millis(1)).ok(),
                 end: end.and_then(|end| end.round(to_millis).ok()),
-                page_size: Some(query.page_size().map_or(largest, |n| n.get().min(largest)).into()),
+                page_size: Some(query.page_size_within(self.config.max_page_size).into()),
                 continuation_token: place.token.clone(),
             };
             let path = format!("v1/entities/{}/charge-sessions", segment(&entity.id));
@@ -288,15 +298,13 @@ impl ChargingSessionSource for DerConnect {
             page = read;
             place.token = moved(place.token.as_deref(), next)?;
         }
-        if let Some(window) = query.window() {
-            page.sessions
-                .retain(|session| session.timing.period.start.is_none_or(|start| window.contains(start)));
-        }
+        query.clip(&mut page.sessions);
         if place.token.is_none() && !place.entities.is_empty() {
             place.entities.remove(0);
         }
         if place.entities.is_empty() && place.more.is_some() {
-            (place.entities, place.more) = self.entities(place.more).await?;
+            let (entities, more) = self.entities(place.more).await?;
+            (place.entities, place.more) = (references(entities), more);
         }
         if !place.entities.is_empty() || place.more.is_some() {
             page.next = Some(Cursor::encode(PROVIDER, CURSOR_VERSION, query, &place));

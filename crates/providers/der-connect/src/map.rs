@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 // Nearly every word of the record is needed here.
-use charging_sessions_core::{checks::placeholder, *};
+use charging_sessions_core::{checks::known, *};
 use charging_sessions_http::{self as http, RawValue};
 use jiff::Timestamp;
 use rust_decimal::Decimal;
@@ -171,10 +171,8 @@ fn quantity(
 /// Start and end of the flow of energy, computed or measured; nothing is known of the cable.
 fn time(session: &mut ChargingSession, start: Option<Timestamp>, end: Option<Timestamp>) {
     let ChargingSession { timing, issues, .. } = session;
-    timing.charging_started_at =
-        start.filter(|start| !placeholder(*start, "timing.charging_started_at", "/data/start", issues));
-    timing.charging_ended_at =
-        end.filter(|end| !placeholder(*end, "timing.charging_ended_at", "/data/end", issues));
+    timing.charging_started_at = known(start, "timing.charging_started_at", "/data/start", issues);
+    timing.charging_ended_at = known(end, "timing.charging_ended_at", "/data/end", issues);
     timing.period.start = timing.charging_started_at;
     timing.period.end = timing.charging_ended_at;
     timing.period.basis = PeriodBasis::Charging;

@@ -169,8 +169,7 @@ impl EvEnergy {
     /// What a listing is asked for, apart from where in it.
     fn conditions(&self, query: &SessionQuery, asset: usize) -> Vec<(&'static str, String)> {
         let mut conditions = self.listing.clone();
-        let size = query.page_size().map_or(MAX_PAGE_SIZE, |n| n.get().min(MAX_PAGE_SIZE));
-        conditions.page_size = Some(size.into());
+        conditions.page_size = Some(query.page_size_within(MAX_PAGE_SIZE).into());
         if let Some(window) = query.window() {
             // Both bounds are excluded, and instants resolve microseconds. What is asked for too widely is clipped.
             let to_micros = TimestampRound::new().smallest(Unit::Microsecond);
@@ -236,10 +235,7 @@ impl ChargingSessionSource for EvEnergy {
                 Ok((page, link::next(&answer.headers)?))
             })
             .await?;
-        if let Some(window) = query.window() {
-            page.sessions
-                .retain(|session| session.timing.period.start.is_none_or(|start| window.contains(start)));
-        }
+        query.clip(&mut page.sessions);
         place.asset += usize::from(next.is_none());
         place.next = next;
         if place.next.is_some() || place.asset < query.assets().len() {

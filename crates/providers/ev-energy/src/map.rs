@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 // Nearly every word of the record is needed here.
-use charging_sessions_core::{checks::placeholder, *};
+use charging_sessions_core::{checks::known, *};
 use charging_sessions_http::{self as http, Link};
 use jiff::{SignedDuration, Timestamp};
 use rust_decimal::Decimal;
@@ -123,15 +123,17 @@ impl Mapping {
             without_currency(&mut session, record.currency, amounts);
         }
 
-        let energy =
-            watt_hours(&mut session, "energy_delivered_watt_hours", record.energy_delivered_watt_hours);
+        let energy = record.energy_delivered_watt_hours;
+        let energy = session.fit("energy_delivered_watt_hours", energy, Energy::from_wh);
         let reading = energy.map(|energy| EnergyReading::net(energy, MeasuringPoint::VehicleInlet));
         session.energy.readings.extend(reading);
         let grid = record.grid_energy_delivered_watt_hours;
-        session.energy.sources.grid = watt_hours(&mut session, "grid_energy_delivered_watt_hours", grid);
+        session.energy.sources.grid = session.fit("grid_energy_delivered_watt_hours", grid, Energy::from_wh);
         let solar = record.solar_energy_delivered_watt_hours;
-        session.energy.sources.solar = watt_hours(&mut session, "solar_energy_delivered_watt_hours", solar);
-        session.state_of_charge.added = record.percentage_added.and_then(Percent::from_f64);
+        session.energy.sources.solar =
+            session.fit("solar_energy_delivered_watt_hours", solar, Energy::from_wh);
+        session.state_of_charge.added =
+            session.fit("percentage_added", record.percentage_added, Percent::from_f64);
         session.emissions.total = record.total_co2_grams.map(Grams::from);
         session.emissions.intensity_per_kwh = record.co2_intensity_grams_per_kilowatt_hour.map(Grams::from);
         session.emissions.intensity_word = record.co2_intensity_classification;
@@ -182,7 +184,7 @@ fn time(session: &mut ChargingSession, record: &wire::ChargingSubSession) {
     let ChargingSession { state, timing, issues, .. } = session;
     // Something may have stood there that says nothing; then the session is not known to be open either.
     let before = issues.len();
-    let known_end = record.end.filter(|end| !placeholder(*end, "timing.period.end", "/end", issues));
+    let known_end = known(record.end, "timing.period.end", "/end", issues);
     let nothing_said = issues.len() > before
         || issues.iter().any(|issue| {
             issue.code == IssueCode::FIELD_UNREADABLE && issue.source_path.as_deref() == Some("/end")
@@ -192,8 +194,7 @@ fn time(session: &mut ChargingSession, record: &wire::ChargingSubSession) {
         None if nothing_said => (SessionStatus::Unknown, EndBasis::Unknown),
         None => (SessionStatus::Active, EndBasis::Open),
     };
-    timing.period.start =
-        record.start.filter(|start| !placeholder(*start, "timing.period.start", "/start", issues));
+    timing.period.start = known(record.start, "timing.period.start", "/start", issues);
     timing.period.end = known_end;
     timing.period.basis = PeriodBasis::Mode;
     let seconds = record.duration_minutes.and_then(|minutes| minutes.checked_mul(60));
@@ -230,15 +231,6 @@ fn without_currency(session: &mut ChargingSession, code: Option<String>, amounts
     session.keep("currency", code);
 }
 
-/// An energy that fits; one that does not is kept as the number it came as.
-fn watt_hours(session: &mut ChargingSession, name: &str, watt_hours: Option<i64>) -> Option<Energy> {
-    let energy = watt_hours.and_then(Energy::from_wh);
-    if energy.is_none() {
-        session.keep(name, watt_hours);
-    }
-    energy
-}
-
 fn place(session: &mut ChargingSession, from: wire::SubSessionLocation) {
     if let Some(name) = from.timezone {
         session.timing.zone = Some(Zone::new(name, ZoneSource::Provider));
@@ -256,8 +248,8 @@ fn place(session: &mut ChargingSession, from: wire::SubSessionLocation) {
 }
 
 fn vehicle(session: &mut ChargingSession, link: &Link<wire::Vehicle>) {
-    let mut vehicle = Vehicle::default();
-    vehicle.source_id = link.id_or(|vehicle| vehicle.id.as_deref()).map(Into::into);
+    let id = link.id_or(|vehicle| vehicle.id.as_deref());
+    let mut vehicle = id.map(Vehicle::of).unwrap_or_default();
     if let Link::Expanded(from) = link {
         let trim = from.trim.as_ref().and_then(Link::expanded);
         let model = trim.and_then(|trim| trim.model.as_ref()?.expanded());
@@ -272,8 +264,8 @@ fn vehicle(session: &mut ChargingSession, link: &Link<wire::Vehicle>) {
 }
 
 fn charge_point(session: &mut ChargingSession, link: &Link<wire::Evse>) {
-    let mut charge_point = ChargePoint::default();
-    charge_point.source_id = link.id_or(|evse| evse.id.as_deref()).map(Into::into);
+    let id = link.id_or(|evse| evse.id.as_deref());
+    let mut charge_point = id.map(ChargePoint::of).unwrap_or_default();
     if let Link::Expanded(from) = link {
         let model = from.model.as_ref().and_then(Link::expanded);
         charge_point.name.clone_from(&from.cpid);

@@ -89,6 +89,7 @@ pub const CAPABILITIES: Capabilities = Capabilities::none()
     .assets(&[AssetKind::Vehicle])
     .active_sessions()
     .cost()
+    .asset_list()
     .look_back(SignedDuration::from_hours(3 * 24))
     .max_page_size(MAX_PAGE_SIZE);
 
@@ -188,8 +189,8 @@ impl Podero {
     /// [`ErrorKind::NotFound`] if the user or the vehicle is not known, any other kind if the request failed.
     pub async fn current_session(&self, user_id: &str, vehicle_id: &str) -> Result<Option<ChargingSession>> {
         let mapping = self.mapping(user_id, vehicle_id);
-        let below = format!("{}/current", sessions_of(user_id, vehicle_id));
-        let request = self.client.get(&self.path(&below), &[])?;
+        let path = self.sessions_path(user_id, vehicle_id) + "/current";
+        let request = self.client.get(&path, &[])?;
         self.client.send(request, |answer| mapping.current(&answer.body, answer.received_at)).await
     }
 
@@ -197,25 +198,14 @@ impl Podero {
         format!("api/partners/v{API_VERSION}/org/{}/users{below}", self.organisation)
     }
 
+    fn sessions_path(&self, user_id: &str, vehicle_id: &str) -> String {
+        self.path(&format!("/{}/electric-vehicles/{}/sessions", segment(user_id), segment(vehicle_id)))
+    }
+
     fn mapping(&self, user_id: &str, vehicle_id: &str) -> Mapping {
         let (user_id, vehicle_id) = (Some(user_id.into()), Some(vehicle_id.into()));
         Mapping { account: self.account.clone(), user_id, vehicle_id }
     }
-
-    /// The days that hold every instant of the query's window.
-    fn days(&self, query: &SessionQuery) -> (Date, Date) {
-        let day = |instant: Timestamp| Offset::UTC.to_datetime(instant).date();
-        match query.window() {
-            // The window's end is not in it, the last day is in the request.
-            Some(window) => (day(window.from()), day(window.until() - SignedDuration::from_nanos(1))),
-            None => (self.history_from, day(Timestamp::now() + SignedDuration::from_hours(24))),
-        }
-    }
-}
-
-/// The path of a vehicle's sessions, below that of the organisation's users.
-fn sessions_of(user_id: &str, vehicle_id: &str) -> String {
-    format!("/{}/electric-vehicles/{}/sessions", segment(user_id), segment(vehicle_id))
 }
 
 #[async_trait]
@@ -235,8 +225,9 @@ impl ChargingSessionSource for Podero {
             Some(cursor) => Some(cursor.decode(PROVIDER, CURSOR_VERSION, query)?),
         };
         let Some(mut place) = place else { return Ok(SessionPage::default()) };
-        let (from, to) = self.days(query);
-        let size = query.page_size().map_or(MAX_PAGE_SIZE, |n| n.get().min(MAX_PAGE_SIZE));
+        let tomorrow = Offset::UTC.to_datetime(Timestamp::now() + SignedDuration::from_hours(24)).date();
+        let (from, to) = query.window().map_or((self.history_from, tomorrow), |window| window.utc_days());
+        let size = query.page_size_within(MAX_PAGE_SIZE);
         let asked = ListSessionsQuery {
             from: Some(from),
             to: Some(to),
@@ -245,8 +236,8 @@ impl ChargingSessionSource for Podero {
             offset: i64::try_from(place.list.offset()).ok(),
             include_hidden: Some(true),
         };
-        let request =
-            self.client.get(&self.path(&sessions_of(&place.user, &place.vehicle)), &asked.pairs())?;
+        let path = self.sessions_path(&place.user, &place.vehicle);
+        let request = self.client.get(&path, &asked.pairs())?;
         let mapping = self.mapping(&place.user, &place.vehicle);
         let (mut page, ids) =
             self.client.send(request, |answer| mapping.listed(&answer.body, answer.received_at)).await?;
@@ -256,10 +247,7 @@ impl ChargingSessionSource for Podero {
         // If the listing moved under us, what came is delivered all the same, and once more when it is read again.
         page.total = None;
         page.sessions.retain(|session| Some(session.key().source_id.as_str()) != repeated.as_deref());
-        if let Some(window) = query.window() {
-            page.sessions
-                .retain(|session| session.timing.period.start.is_none_or(|start| window.contains(start)));
-        }
+        query.clip(&mut page.sessions);
         page.next = next.map(|place| Cursor::encode(PROVIDER, CURSOR_VERSION, query, &place));
         Ok(page)
     }

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 // Nearly every word of the record is needed here.
-use charging_sessions_core::{checks::placeholder, *};
+use charging_sessions_core::{checks::known, *};
 use charging_sessions_http::{self as http, Decodable, RawValue};
 use jiff::Timestamp;
 use serde::Deserialize;
@@ -113,35 +113,37 @@ impl Mapping {
             outcome(&mut session, word);
         }
         time(&mut session, &from);
-        let energy = from.energy_charged_kwh.and_then(decimal_from_f64).and_then(Energy::from_kwh);
+        let energy = session.fit("energy_charged_kwh", from.energy_charged_kwh, |kwh| {
+            Energy::from_kwh(decimal_from_f64(kwh)?)
+        });
         let reading = energy.map(|energy| EnergyReading::import(energy, MeasuringPoint::Unknown));
         session.energy.readings.extend(reading);
-        session.power.max = from.peak_charge_power_kw.and_then(decimal_from_f64).and_then(Power::from_kw);
-        session.power.average = from.avg_charge_power_kw.and_then(decimal_from_f64).and_then(Power::from_kw);
-        session.state_of_charge.start = from.initial_soc_pct.and_then(Percent::from_f64);
-        session.state_of_charge.end = from.final_soc_pct.and_then(Percent::from_f64);
-        session.state_of_charge.target = from.target_soc_pct.and_then(Percent::from_f64);
-        let euro = Currency::in_use("EUR");
-        let euros = |amount: Option<f64>| Some(Money::new(amount.and_then(decimal_from_f64)?, euro?));
-        session.costs.cost = euros(from.actual_cost_eur).map(|money| Cost::new(money, CostBasis::Unknown));
-        let saved = |amount: Option<f64>, kind: SavingKind| Some(Saving::new(euros(amount)?, kind));
-        session.costs.savings.extend(saved(from.actual_savings_eur, SavingKind::Realised));
-        session.costs.savings.extend(saved(from.expected_savings_eur, SavingKind::Expected));
+        let kw = |kw: f64| Power::from_kw(decimal_from_f64(kw)?);
+        session.power.max = session.fit("peak_charge_power_kw", from.peak_charge_power_kw, kw);
+        session.power.average = session.fit("avg_charge_power_kw", from.avg_charge_power_kw, kw);
+        let percent = Percent::from_f64;
+        session.state_of_charge.start = session.fit("initial_soc_pct", from.initial_soc_pct, percent);
+        session.state_of_charge.end = session.fit("final_soc_pct", from.final_soc_pct, percent);
+        session.state_of_charge.target = session.fit("target_soc_pct", from.target_soc_pct, percent);
+        let euros = |amount: f64| Some(Money::new(decimal_from_f64(amount)?, Currency::in_use("EUR")?));
+        let cost = session.fit("actual_cost_eur", from.actual_cost_eur, euros);
+        session.costs.cost = cost.map(|money| Cost::new(money, CostBasis::Unknown));
+        let actual = session.fit("actual_savings_eur", from.actual_savings_eur, euros);
+        let expected = session.fit("expected_savings_eur", from.expected_savings_eur, euros);
+        session.costs.savings.extend(actual.map(|money| Saving::new(money, SavingKind::Realised)));
+        session.costs.savings.extend(expected.map(|money| Saving::new(money, SavingKind::Expected)));
         if let Some(at_home) = from.is_at_home {
             let category = if at_home { LocationCategory::Home } else { LocationCategory::Other };
             session.place.location.get_or_insert_default().category = Some(category);
         }
-        let hidden = from.is_hidden.filter(|hidden| *hidden);
-        session.state.hidden = hidden.map(|_| Hidden::new(from.hidden_reason));
+        session.state.hidden = from.is_hidden.filter(|is| *is).map(|_| Hidden::new(from.hidden_reason));
         session.keep("desired_charging_start_time", from.desired_charging_start_time);
         session.keep("desired_charging_end_time", from.desired_charging_end_time);
         session.keep("charge_deadline", from.charge_deadline);
         session.keep("target_reachable", from.target_reachable);
         session.keep("reachable_soc_pct", from.reachable_soc_pct);
         session.parties.user_id.clone_from(&self.user_id);
-        let mut vehicle = Vehicle::default();
-        vehicle.source_id.clone_from(&self.vehicle_id);
-        session.parties.vehicle = Some(vehicle);
+        session.parties.vehicle = self.vehicle_id.as_deref().map(Vehicle::of);
         session
     }
 }
@@ -178,12 +180,10 @@ fn outcome(session: &mut ChargingSession, word: &str) {
 /// Plug times are facts, an inferred end is an inference, and what was planned is neither.
 fn time(session: &mut ChargingSession, from: &wire::SessionItem) {
     let ChargingSession { state, timing, issues, .. } = session;
-    let mut known = |instant: Option<Timestamp>, field: &str, pointer: &str| {
-        instant.filter(|instant| !placeholder(*instant, field, pointer, issues))
-    };
-    timing.plugged_in_at = known(from.plug_in_time, "timing.plugged_in_at", "/plug_in_time");
-    timing.unplugged_at = known(from.unplug_time, "timing.unplugged_at", "/unplug_time");
-    let inferred = known(from.inferred_session_end, "timing.period.end", "/inferred_session_end");
+    timing.plugged_in_at = known(from.plug_in_time, "timing.plugged_in_at", "/plug_in_time", issues);
+    timing.unplugged_at = known(from.unplug_time, "timing.unplugged_at", "/unplug_time", issues);
+    let inferred = from.inferred_session_end;
+    let inferred = known(inferred, "timing.period.end", "/inferred_session_end", issues);
     timing.period.start = timing.plugged_in_at;
     timing.period.end = timing.unplugged_at.or(inferred);
     timing.period.basis = PeriodBasis::PlugIn;

@@ -2,12 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use bytes::Bytes;
-use charging_sessions_core::{Error, ErrorKind, Result, SessionQuery};
-use charging_sessions_http::{self as http, OffsetPlace, segment};
-use serde::{Deserialize, Serialize, de::DeserializeOwned};
+// Nearly every word of the contract is needed here.
+use charging_sessions_core::*;
+// What a list of users or vehicles is, bare or under `items`, the documents leave open.
+use charging_sessions_http::{OffsetPlace, complete, items, segment};
+use serde::{Deserialize, Serialize};
 
-use crate::{PROVIDER, Podero, generated as wire};
+use crate::{CURSOR_VERSION, PROVIDER, Podero, generated as wire};
 
 /// Where in the walk we are: at a vehicle, and in the list of its sessions.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -18,51 +19,51 @@ pub(crate) struct Place {
     pub(crate) list: OffsetPlace,
 }
 
-impl Place {
-    fn at(user: &str, vehicle: &str) -> Self {
-        Self { user: user.to_owned(), vehicle: vehicle.to_owned(), list: OffsetPlace::default() }
-    }
-}
-
 /// What is known of users and their vehicles. Read anew whenever a listing begins.
 #[derive(Debug, Default)]
 pub(crate) struct Roster {
     /// Those that may have vehicles, sorted; `None` until they were asked for.
     users: Option<Vec<String>>,
-    /// By user, sorted.
-    vehicles: BTreeMap<String, Vec<String>>,
+    /// By user, sorted by identifier.
+    vehicles: BTreeMap<String, Vec<Asset>>,
 }
 
 impl Podero {
     /// The vehicle to read after `place`, in the order of identifiers; the first one if there is no place yet.
     pub(crate) async fn after(&self, query: &SessionQuery, place: Option<&Place>) -> Result<Option<Place>> {
-        let mut known = self.roster.lock().await;
-        if place.is_none() {
-            *known = Roster::default();
-        }
+        let mut known = self.roster(place.is_none()).await;
         if !query.assets().is_empty() {
             let is_next = |id: &str| place.is_none_or(|place| id > place.vehicle.as_str());
             let Some(asset) = query.assets().iter().find(|asset| is_next(&asset.id)) else { return Ok(None) };
             let user = self.owner(&mut known, &asset.id).await?;
-            return Ok(Some(Place::at(&user, &asset.id)));
+            return Ok(Some(Place { user, vehicle: asset.id.clone(), ..Place::default() }));
         }
         for user in self.users(&mut known).await? {
             if place.is_some_and(|place| user < place.user) {
                 continue;
             }
-            let beyond = place.filter(|place| place.user == user).map(|place| place.vehicle.as_str());
-            let vehicles = self.vehicles(&mut known, &user).await?;
-            if let Some(vehicle) = vehicles.iter().find(|id| beyond.is_none_or(|beyond| id.as_str() > beyond))
-            {
-                return Ok(Some(Place::at(&user, vehicle)));
+            for vehicle in self.vehicles(&mut known, &user).await? {
+                let vehicle = vehicle.reference.id.clone();
+                if place.is_none_or(|at| (&user, &vehicle) > (&at.user, &at.vehicle)) {
+                    return Ok(Some(Place { user, vehicle, ..Place::default() }));
+                }
             }
         }
         Ok(None)
     }
 
+    /// What is known, or nothing, to begin anew.
+    async fn roster(&self, anew: bool) -> tokio::sync::MutexGuard<'_, Roster> {
+        let mut known = self.roster.lock().await;
+        if anew {
+            *known = Roster::default();
+        }
+        known
+    }
+
     async fn owner(&self, known: &mut Roster, vehicle: &str) -> Result<String> {
         for user in self.users(known).await? {
-            if self.vehicles(known, &user).await?.iter().any(|id| id == vehicle) {
+            if self.vehicles(known, &user).await?.iter().any(|known| known.reference.id == vehicle) {
                 return Ok(user);
             }
         }
@@ -76,41 +77,51 @@ impl Podero {
             return Ok(users.clone());
         }
         let request = self.client.get(&self.path(""), &[])?;
-        let users: Vec<wire::User> = self.client.send(request, |answer| list(&answer.body)).await?;
-        let may_drive = users.into_iter().filter(|user| user.num_electric_vehicles != Some(0));
-        let users = sorted(may_drive.map(|user| user.id))?;
+        let id = |user: &mut wire::User| user.id.take();
+        let read = self.client.send(request, |a| complete(&a.body, &items(&a.body)?, "", "users", id));
+        let may_drive = read.await?.into_iter().filter(|(_, user)| user.num_electric_vehicles != Some(0));
+        let mut users: Vec<_> = may_drive.map(|(id, _)| id).collect();
+        users.sort();
         Ok(known.users.insert(users).clone())
     }
 
-    async fn vehicles<'a>(&self, known: &'a mut Roster, user: &str) -> Result<&'a [String]> {
+    async fn vehicles<'a>(&self, known: &'a mut Roster, user: &str) -> Result<&'a [Asset]> {
         if !known.vehicles.contains_key(user) {
             let path = self.path(&format!("/{}/electric-vehicles", segment(user)));
             let request = self.client.get(&path, &[])?;
-            let vehicles: Vec<wire::ElectricVehicle> =
-                self.client.send(request, |answer| list(&answer.body)).await?;
-            let ids = sorted(vehicles.into_iter().map(|vehicle| vehicle.id))?;
-            known.vehicles.insert(user.to_owned(), ids);
+            let id = |vehicle: &mut wire::ElectricVehicle| vehicle.id.take();
+            let read = self.client.send(request, |a| complete(&a.body, &items(&a.body)?, "", "vehicles", id));
+            let mut vehicles: Vec<_> =
+                read.await?.into_iter().map(|(id, vehicle)| asset(user, id, vehicle)).collect();
+            vehicles.sort_by(|one, other| one.reference.cmp(&other.reference));
+            known.vehicles.insert(user.to_owned(), vehicles);
         }
         Ok(known.vehicles.get(user).map_or(&[], Vec::as_slice))
     }
 }
 
-/// A user or vehicle that cannot be asked for would be sessions that are silently missing.
-fn sorted(ids: impl Iterator<Item = Option<String>>) -> Result<Vec<String>> {
-    let named: Option<Vec<String>> = ids.map(|id| id.filter(|id| !id.is_empty())).collect();
-    let unnamed = || Error::new(ErrorKind::Protocol, "a user or vehicle in a list has no `id`");
-    let mut ids = named.ok_or_else(|| unnamed().with_provider(PROVIDER))?;
-    ids.sort();
-    Ok(ids)
+/// A page holds the vehicles of one user.
+#[async_trait::async_trait]
+impl AssetSource for Podero {
+    async fn fetch_assets(&self, cursor: Option<&Cursor>) -> Result<AssetPage> {
+        let all = SessionQuery::all();
+        let at: Option<String> =
+            cursor.map(|cursor| cursor.decode(PROVIDER, CURSOR_VERSION, &all)).transpose()?;
+        let mut known = self.roster(at.is_none()).await;
+        let users = self.users(&mut known).await?;
+        let mut users = users.iter().filter(|user| at.as_ref().is_none_or(|at| *user >= at));
+        let Some(user) = users.next() else { return Ok(AssetPage::default()) };
+        let vehicles = self.vehicles(&mut known, user).await?.to_vec();
+        let next = users.next().map(|next| Cursor::encode(PROVIDER, CURSOR_VERSION, &all, next));
+        Ok(AssetPage::new(vehicles, next))
+    }
 }
 
-/// A list, bare or under `items`: which of them, the documents leave open.
-fn list<T: DeserializeOwned>(body: &Bytes) -> Result<Vec<T>> {
-    let decoded = http::records::<T>(body, &http::items(body)?, "");
-    match decoded.rejected.first() {
-        Some(rejected) => {
-            Err(Error::new(ErrorKind::Protocol, format!("a list of users or vehicles: {rejected}")))
-        }
-        None => Ok(decoded.records.into_iter().map(|record| record.value).collect()),
-    }
+fn asset(user: &str, id: String, from: wire::ElectricVehicle) -> Asset {
+    let mut asset = Asset::new(AssetRef::vehicle(id));
+    let device = from.device_model.unwrap_or_default();
+    asset.user_id = Some(user.to_owned());
+    (asset.make, asset.model) = (device.manufacturer, device.model);
+    asset.battery_capacity = from.battery_capacity_kwh.and_then(decimal_from_f64).and_then(Energy::from_kwh);
+    asset
 }
