@@ -1,11 +1,11 @@
 //! The contract, held against the sandbox over real HTTP.
 
-use std::{collections::BTreeSet, sync::Arc, time::Duration};
+use std::{collections::BTreeSet, time::Duration};
 
 use charging_sessions_core::{ChargingSessionSourceExt as _, Energy, SessionQuery};
 use charging_sessions_der_connect::{Activation, Config, DerConnect};
 use charging_sessions_testkit::{
-    conformance::{Subject, conformance},
+    conformance::{Parts, Subject, conformance, identifiers},
     sandbox::{
         Running,
         der_connect::{DerConnectSandbox, DerConnectSandboxBuilder},
@@ -15,7 +15,7 @@ use futures_util::TryStreamExt as _;
 
 async fn start(
     change: impl FnOnce(DerConnectSandboxBuilder) -> DerConnectSandboxBuilder,
-) -> (DerConnect, Running<DerConnectSandbox>) {
+) -> (Config, Running<DerConnectSandbox>) {
     let builder = DerConnectSandbox::builder()
         .seed(7)
         .now("2026-11-20T12:00:00Z".parse().unwrap())
@@ -25,31 +25,29 @@ async fn start(
     let mut config = Config::new(sandbox.client_id(), sandbox.client_secret().into());
     config.base_url = sandbox.base_url().parse().unwrap();
     config.token_url = sandbox.token_url().parse().unwrap();
-    (DerConnect::new(config).unwrap(), sandbox)
+    (config, sandbox)
 }
 
 fn truth(sandbox: &DerConnectSandbox) -> BTreeSet<String> {
-    let truth = sandbox.truth();
-    truth
-        .as_array()
-        .unwrap()
-        .iter()
-        .map(|record| record["session"]["id"].as_str().unwrap().to_owned())
-        .collect()
+    identifiers(&sandbox.truth(), "/session/id")
 }
 
 #[tokio::test]
 async fn keeps_the_contract() {
-    let (source, sandbox) = start(|sandbox| sandbox).await;
-    let counter = sandbox.clone();
-    let subject = Subject::new(Arc::new(source), truth(&sandbox), move || counter.requests().len())
-        .with_secrets([sandbox.client_secret()]);
+    let (config, sandbox) = start(|sandbox| sandbox).await;
+    let build = move |parts: Parts| {
+        let mut config = config.clone();
+        config.policy = parts.policy;
+        DerConnect::with_transport(config, parts.transport)
+    };
+    let subject = Subject::new(build, truth(&sandbox)).with_assets().with_secrets([sandbox.client_secret()]);
     conformance(&subject).await;
 }
 
 #[tokio::test]
 async fn a_server_that_caps_its_pages_loses_nothing() {
-    let (source, sandbox) = start(|sandbox| sandbox.page_cap(Some(3))).await;
+    let (config, sandbox) = start(|sandbox| sandbox.page_cap(Some(3))).await;
+    let source = DerConnect::new(config).unwrap();
     let pages: Vec<_> = source.pages(SessionQuery::all()).try_collect().await.unwrap();
     let mapped = pages.iter().flat_map(|page| &page.sessions).map(|session| session.key().source_id.clone());
     let rejected = pages.iter().flat_map(|page| &page.rejected).filter_map(|record| record.id.clone());
@@ -58,7 +56,8 @@ async fn a_server_that_caps_its_pages_loses_nothing() {
 
 #[tokio::test]
 async fn capturing_wants_the_capacity_of_a_vehicle_first() {
-    let (source, sandbox) = start(|sandbox| sandbox).await;
+    let (config, sandbox) = start(|sandbox| sandbox).await;
+    let source = DerConnect::new(config).unwrap();
     let mut wanted = 0;
     for entity in sandbox.entity_ids() {
         if let Ok(Activation::NeedsBatteryCapacity) = source.capture_charge_sessions(&entity).await {

@@ -1,11 +1,11 @@
 //! The contract, and listings that change while they are read, held against the sandbox over real HTTP.
 
-use std::{collections::BTreeSet, num::NonZeroU32, sync::Arc, time::Duration};
+use std::{collections::BTreeSet, num::NonZeroU32, time::Duration};
 
 use charging_sessions_core::{ChargingSessionSource as _, ChargingSessionSourceExt as _, SessionQuery};
 use charging_sessions_podero::{Config, Podero};
 use charging_sessions_testkit::{
-    conformance::{Subject, conformance},
+    conformance::{Parts, Subject, conformance, identifiers},
     sandbox::{
         Running,
         podero::{Mutation, PoderoSandbox, PoderoSandboxBuilder},
@@ -15,7 +15,7 @@ use futures_util::TryStreamExt as _;
 
 async fn start(
     change: impl FnOnce(PoderoSandboxBuilder) -> PoderoSandboxBuilder,
-) -> (Podero, Running<PoderoSandbox>) {
+) -> (Config, Running<PoderoSandbox>) {
     let builder = PoderoSandbox::builder()
         .seed(7)
         .now("2026-11-20T12:00:00Z".parse().unwrap())
@@ -24,36 +24,34 @@ async fn start(
     let sandbox = change(builder).build().start().await.unwrap();
     let mut config = Config::new(sandbox.client_id(), sandbox.client_secret().into(), sandbox.org_id());
     config.base_url = sandbox.base_url().parse().unwrap();
-    (Podero::new(config).unwrap(), sandbox)
+    (config, sandbox)
 }
 
 fn truth(sandbox: &PoderoSandbox) -> BTreeSet<String> {
-    let truth = sandbox.truth();
-    truth
-        .as_array()
-        .unwrap()
-        .iter()
-        .map(|record| record["session"]["id"].as_str().unwrap().to_owned())
-        .collect()
+    identifiers(&sandbox.truth(), "/session/id")
 }
 
 #[tokio::test]
 async fn keeps_the_contract() {
-    let (source, sandbox) = start(|sandbox| sandbox).await;
-    let counter = sandbox.clone();
-    let subject = Subject::new(Arc::new(source), truth(&sandbox), move || counter.requests().len())
-        .with_secrets([sandbox.client_secret()]);
+    let (config, sandbox) = start(|sandbox| sandbox).await;
+    let build = move |parts: Parts| {
+        let mut config = config.clone();
+        config.policy = parts.policy;
+        Podero::with_transport(config, parts.transport)
+    };
+    let subject = Subject::new(build, truth(&sandbox)).with_assets().with_secrets([sandbox.client_secret()]);
     conformance(&subject).await;
 }
 
 #[tokio::test]
 async fn a_server_that_caps_its_pages_loses_nothing() {
     for newest_first in [false, true] {
-        let (source, sandbox) = start(|sandbox| {
+        let (config, sandbox) = start(|sandbox| {
             let sandbox = sandbox.page_cap(Some(3));
             if newest_first { sandbox.newest_first() } else { sandbox }
         })
         .await;
+        let source = Podero::new(config).unwrap();
         let sessions: Vec<_> = source.sessions(SessionQuery::all()).try_collect().await.unwrap();
         let read: BTreeSet<_> = sessions.iter().map(|session| session.key().source_id.clone()).collect();
         assert_eq!(read, truth(&sandbox));
@@ -65,8 +63,9 @@ async fn a_server_that_caps_its_pages_loses_nothing() {
 #[tokio::test]
 async fn nothing_is_skipped_when_the_list_moves_under_the_reader() {
     for newest_first in [false, true] {
-        let (source, sandbox) =
+        let (config, sandbox) =
             start(|sandbox| if newest_first { sandbox.newest_first() } else { sandbox }).await;
+        let source = Podero::new(config).unwrap();
         let query = SessionQuery::all().with_page_size(NonZeroU32::new(4).unwrap());
         let mut read = BTreeSet::new();
         let (mut cursor, mut turn) = (None, 0);
