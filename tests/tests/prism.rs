@@ -1,0 +1,128 @@
+//! The adapters against mock servers that Prism makes from the documents in `specs/`.
+//!
+//! `cargo xtask ci` starts the servers, names their addresses in `PRISM_<PROVIDER>`, runs these tests, and looks
+//! afterwards whether Prism found a request that the document does not allow. Tokens come from our sandboxes.
+//!
+//! What Prism makes up is of the right shape and otherwise absurd: nothing may be rejected, everything may be odd.
+//! Its listings have no end, so single pages are read.
+
+use std::{env, num::NonZeroU32};
+
+use charging_sessions::{
+    AssetKind, AssetRef, AssetSource as _, ChargingSessionSource, Energy, IntervalSource as _,
+    RejectedRecord, SessionPage, SessionQuery, TimeWindow, der_connect, ev_energy, podero,
+};
+use charging_sessions_http::Url;
+use charging_sessions_testkit::sandbox::{
+    der_connect::DerConnectSandbox, ev_energy::EvEnergySandbox, podero::PoderoSandbox,
+};
+
+/// A list that Prism makes up is empty now and then, but not this often in a row.
+const TRIES: usize = 20;
+
+fn prism(provider: &str) -> Url {
+    let variable = format!("PRISM_{}", provider.to_uppercase().replace('-', "_"));
+    let address = env::var(&variable);
+    address.unwrap_or_else(|_| panic!("{variable} names no server; run `cargo xtask ci`")).parse().unwrap()
+}
+
+async fn page(source: &dyn ChargingSessionSource, query: &SessionQuery) -> SessionPage {
+    let page = source.fetch_page(query, None).await.unwrap();
+    // A made-up unit is none, and a figure without a unit is no figure.
+    let may_be_odd = env::var_os("PRISM_MAKES_UP").is_some();
+    let excused = |record: &&RejectedRecord| may_be_odd && record.code.as_str() == "unit.unknown";
+    let rejected: Vec<_> = page.rejected.iter().filter(|record| !excused(record)).collect();
+    assert!(rejected.is_empty(), "{rejected:?}");
+    page
+}
+
+/// Reads a page for each kind of query that the source knows, and hands out the first page with a record.
+async fn records(source: &dyn ChargingSessionSource, asset: Option<&AssetRef>) -> SessionPage {
+    let of_asset = |query: SessionQuery| match asset {
+        Some(asset) => query.with_asset(asset.clone()),
+        None => query,
+    };
+    let (from, until) = ("2026-08-01T22:00:00Z", "2026-08-03T10:00:00.5Z");
+    let window = TimeWindow::new(from.parse().unwrap(), until.parse().unwrap()).unwrap();
+    let all = of_asset(SessionQuery::all());
+    let queries = [
+        of_asset(SessionQuery::started_in(window)),
+        all.clone().with_page_size(NonZeroU32::MIN),
+        all.clone().with_page_size(NonZeroU32::MAX),
+        all.clone().with_finished(true),
+        all.clone().with_finished(false),
+    ];
+    for query in queries.iter().filter(|query| query.check(source.capabilities()).is_ok()) {
+        page(source, query).await;
+    }
+    for _ in 0..TRIES {
+        let page = page(source, &all).await;
+        if !page.sessions.is_empty() || !page.rejected.is_empty() {
+            return page;
+        }
+    }
+    panic!("no record came in {TRIES} pages");
+}
+
+#[tokio::test]
+#[ignore = "`cargo xtask ci` starts the server"]
+async fn der_connect() {
+    let sandbox = DerConnectSandbox::builder().build().start().await.unwrap();
+    let mut config = der_connect::Config::new(sandbox.client_id(), sandbox.client_secret().into());
+    config.base_url = prism("der-connect");
+    config.token_url = sandbox.token_url().parse().unwrap();
+    let source = der_connect::DerConnect::new(config).unwrap();
+    // The type of an entity is any word here, so that mostly none is one that has sessions.
+    page(&source, &SessionQuery::all()).await;
+    source.fetch_assets(None).await.unwrap();
+    let entity = &sandbox.entity_ids()[0];
+    for kind in [AssetKind::Vehicle, AssetKind::ChargePoint] {
+        records(&source, Some(&AssetRef { kind, id: entity.clone() })).await;
+    }
+    source.capture_charge_sessions(entity).await.unwrap();
+}
+
+#[tokio::test]
+#[ignore = "`cargo xtask ci` starts the server"]
+async fn ev_energy() {
+    let sandbox = EvEnergySandbox::builder().build().start().await.unwrap();
+    let mut config = ev_energy::Config::new(sandbox.client_id(), sandbox.client_secret().into());
+    config.base_url = prism("ev-energy");
+    config.token_url = Some(sandbox.token_url().parse().unwrap());
+    // What Prism says is left of the quota is as absurd as the rest, and would be waited for.
+    config.policy = config.policy.with_quota(None);
+    let mut odd = config.clone();
+    odd.acting_user = sandbox.user_ids().pop();
+    odd.expand = ev_energy::Expand::ALL.to_vec();
+    odd.merge_intervals = true;
+    odd.filter.mode = Some("SMART".to_owned());
+    odd.filter.energy_from = Energy::from_wh(1);
+    odd.filter.energy_to = Energy::from_wh(100_000);
+    odd.filter.ended_after = Some("2026-01-01T00:00:00Z".parse().unwrap());
+    odd.filter.ended_before = Some("2027-01-01T00:00:00Z".parse().unwrap());
+    odd.filter.user_id = Some("me".to_owned());
+    for config in [config, odd] {
+        let source = ev_energy::EvEnergy::new(config).unwrap();
+        records(&source, Some(&AssetRef::vehicle("vhcl01JVES8ED8SY0S6YYBAJXHBKB0"))).await;
+        records(&source, Some(&AssetRef::charge_point("evse01JVES8FCGA3B30V7JZD76J3QW"))).await;
+        let session = records(&source, None).await.sessions.remove(0);
+        source.fetch_intervals(session.key()).await.unwrap();
+        // Further operations of this adapter belong here.
+    }
+}
+
+#[tokio::test]
+#[ignore = "`cargo xtask ci` starts the server"]
+async fn podero() {
+    let sandbox = PoderoSandbox::builder().build().start().await.unwrap();
+    let mut config =
+        podero::Config::new(sandbox.client_id(), sandbox.client_secret().into(), sandbox.org_id());
+    config.base_url = prism("podero");
+    config.token_url = Some(sandbox.token_url().parse().unwrap());
+    let source = podero::Podero::new(config).unwrap();
+    // Whoever asks twice for the vehicles of a user gets others, so that none can be asked for by its name.
+    records(&source, None).await;
+    source.fetch_assets(None).await.unwrap();
+    let user = &sandbox.user_ids()[1];
+    source.current_session(user, &sandbox.vehicle_ids(user)[0]).await.unwrap();
+}
