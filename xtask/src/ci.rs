@@ -8,19 +8,23 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail, ensure};
+use tempfile::TempDir;
 
 use crate::{codegen, tidy};
+
+#[path = "prism.rs"]
+mod prism;
 
 /// One line of the whole check.
 struct Step {
     name: &'static str,
     run: fn(&Path) -> Result<()>,
     /// Left out with `--skip-vendor-documents`.
-    vendor_documents: bool,
+    npm: bool,
 }
 
 const fn step(name: &'static str, run: fn(&Path) -> Result<()>) -> Step {
-    Step { name, run, vendor_documents: false }
+    Step { name, run, npm: false }
 }
 
 const STEPS: &[Step] = &[
@@ -45,7 +49,8 @@ const STEPS: &[Step] = &[
     step("core does no I/O", core_is_pure),
     step("one adapter brings no other", adapters_stand_alone),
     step("reqwest can be left out", reqwest_is_optional),
-    Step { name: "documents of vendors", run: vendor_documents, vendor_documents: true },
+    Step { name: "documents of vendors", run: vendor_documents, npm: true },
+    Step { name: "adapters against Prism", run: prism::run, npm: true },
 ];
 
 /// Documents of hundreds of schemas that others publish: package, version, file. Both versions of OpenAPI, both
@@ -57,9 +62,8 @@ const VENDOR_DOCUMENTS: &[(&str, &str, &str)] = &[
 ];
 
 /// Runs every step, and stops at the first that fails.
-pub(crate) fn run(root: &Path, skip_vendor_documents: bool) -> Result<()> {
-    let steps: Vec<&Step> =
-        STEPS.iter().filter(|step| !(skip_vendor_documents && step.vendor_documents)).collect();
+pub(crate) fn run(root: &Path, skip_npm: bool) -> Result<()> {
+    let steps: Vec<&Step> = STEPS.iter().filter(|step| !(skip_npm && step.npm)).collect();
     run_steps(root, &steps)?;
     println!("{} passed, 0 failed", steps.len());
     Ok(())
@@ -151,13 +155,22 @@ fn refuse(crates: &[String], banned: &[&str], of: &str) -> Result<()> {
 }
 
 fn vendor_documents(root: &Path) -> Result<()> {
+    let mut packages: Vec<String> =
+        VENDOR_DOCUMENTS.iter().map(|(package, version, _)| format!("{package}@{version}")).collect();
+    packages.dedup();
+    let folder = npm_packages(&packages)?;
+    let modules = folder.path().join("node_modules");
+    let files: Vec<_> =
+        VENDOR_DOCUMENTS.iter().map(|(package, _, file)| modules.join(package).join(file)).collect();
+    codegen::trial(root, &files, true)
+}
+
+/// A folder with these packages, each `name@version`, in `node_modules`.
+fn npm_packages(packages: &[String]) -> Result<TempDir> {
     if !runs("npm") {
         install_npm()?;
     }
     let folder = tempfile::tempdir().context("no temporary folder")?;
-    let mut packages: Vec<String> =
-        VENDOR_DOCUMENTS.iter().map(|(package, version, _)| format!("{package}@{version}")).collect();
-    packages.dedup();
     let mut npm = Command::new("npm");
     npm.args([
         "install",
@@ -170,18 +183,15 @@ fn vendor_documents(root: &Path) -> Result<()> {
         "--prefix",
     ])
     .arg(folder.path())
-    .args(&packages);
+    .args(packages);
     succeed(&mut npm, "npm install")?;
-    let modules = folder.path().join("node_modules");
-    let files: Vec<_> =
-        VENDOR_DOCUMENTS.iter().map(|(package, _, file)| modules.join(package).join(file)).collect();
-    codegen::trial(root, &files, true)
+    Ok(folder)
 }
 
 fn install_npm() -> Result<()> {
     let user = Command::new("id").arg("-u").output().ok().map(|output| output.stdout);
     if user.as_deref().map(<[u8]>::trim_ascii) != Some(b"0") || !runs("apt-get") {
-        bail!("npm is not installed: install it, or leave this step out with --skip-vendor-documents");
+        bail!("npm is not installed: install it, or leave out what needs it with --skip-vendor-documents");
     }
     let install = ["install", "--yes", "--no-install-recommends", "nodejs", "npm"];
     let apt = |arguments: &[&str]| {

@@ -1,9 +1,10 @@
-//! Chores of this workspace: `cargo xtask codegen`, `fetch-spec`, `tidy`, `ci` and others.
+//! Chores of this workspace: `cargo xtask codegen`, `fetch-spec`, `new-provider`, `tidy`, `ci` and others.
 
 mod ci;
 mod codegen;
 mod compile_time;
 mod fetch_spec;
+mod new_provider;
 mod tidy;
 
 use std::{
@@ -52,6 +53,20 @@ enum Task {
         #[arg(long)]
         url: Option<String>,
     },
+    /// Make the crate, the test server and the wiring of a new provider.
+    NewProvider {
+        /// The provider's stable name, for instance `acme-grid`.
+        name: String,
+        /// An OpenAPI 3 document, YAML or JSON.
+        #[arg(long, value_name = "FILE")]
+        spec: PathBuf,
+        /// The operation that lists the sessions, if there are several that could.
+        #[arg(long, value_name = "OPERATION_ID")]
+        operation: Option<String>,
+        /// The provider's name in texts, if not made from NAME.
+        #[arg(long)]
+        title: Option<String>,
+    },
     /// Measure how long a project with one adapter takes to compile from nothing.
     CompileTime {
         /// Folders under crates/providers; all unless named.
@@ -93,6 +108,9 @@ fn run(arguments: Arguments) -> Result<()> {
         Task::Codegen { providers, check } => codegen::run(&root, &providers, check),
         Task::CodegenTrial { files, no_compile } => codegen::trial(&root, &files, !no_compile),
         Task::FetchSpec { provider, url } => fetch_spec::run(&root, &provider, url.as_deref()),
+        Task::NewProvider { name, spec, operation, title } => {
+            new_provider::run(&root, &name, &spec, operation.as_deref(), title.as_deref())
+        }
         Task::CompileTime { providers } => compile_time::run(&root, &providers),
         Task::Tidy => tidy::run(&root),
         Task::Ci { skip_vendor_documents } => ci::run(&root, skip_vendor_documents),
