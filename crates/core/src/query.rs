@@ -216,6 +216,7 @@ impl SessionQuery {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{AccountId, Endpoint, Provenance, ProviderId, RecordKind, SessionKey, SessionStatus};
 
     fn window() -> TimeWindow {
         TimeWindow::new("2026-03-01T00:00:00Z".parse().unwrap(), "2026-04-01T00:00:00Z".parse().unwrap())
@@ -228,6 +229,45 @@ mod tests {
         assert!(!window().contains(window().until()));
         assert_eq!(TimeWindow::new(window().until(), window().from()), None);
         assert_eq!(TimeWindow::new(window().from(), window().from()), None);
+    }
+
+    #[test]
+    fn a_window_reaches_into_the_days_of_its_first_and_last_instant() {
+        let days = |from: &str, until: &str| {
+            let window = TimeWindow::new(from.parse().unwrap(), until.parse().unwrap()).unwrap();
+            let (first, last) = window.utc_days();
+            format!("{first} {last}")
+        };
+        assert_eq!(days("2026-03-01T00:00:00Z", "2026-03-02T00:00:00Z"), "2026-03-01 2026-03-01");
+        assert_eq!(days("2026-03-01T00:00:00Z", "2026-03-02T00:00:00.000000001Z"), "2026-03-01 2026-03-02");
+        assert_eq!(days("2026-02-28T23:59:59Z", "2026-03-01T00:00:01Z"), "2026-02-28 2026-03-01");
+    }
+
+    #[test]
+    fn pages_are_as_wanted_up_to_the_largest() {
+        let sized = |n| SessionQuery::all().with_page_size(NonZeroU32::new(n).unwrap());
+        assert_eq!(SessionQuery::all().page_size_within(25), 25);
+        assert_eq!(sized(7).page_size_within(25), 7);
+        assert_eq!(sized(70).page_size_within(25), 25);
+    }
+
+    #[test]
+    fn what_starts_outside_the_window_is_clipped() {
+        let starts = ["2026-02-28T23:59:59Z", "2026-03-01T00:00:00Z", "", "2026-04-01T00:00:00Z"];
+        let all = starts.map(|start| {
+            let key = SessionKey::new(ProviderId::new("x"), AccountId::default(), RecordKind::Charge, start);
+            let origin = Provenance::new(Endpoint::new("GET /", None), Timestamp::UNIX_EPOCH, 1);
+            let mut session = ChargingSession::new(key, SessionStatus::Completed, origin);
+            session.timing.period.start = start.parse().ok();
+            session
+        });
+        let left = |query: SessionQuery| {
+            let mut sessions = all.to_vec();
+            query.clip(&mut sessions);
+            sessions.into_iter().map(|session| session.identity.key.source_id).collect::<Vec<_>>()
+        };
+        assert_eq!(left(SessionQuery::all()), starts);
+        assert_eq!(left(SessionQuery::started_in(window())), ["2026-03-01T00:00:00Z", ""]);
     }
 
     #[test]

@@ -198,3 +198,15 @@ fn words_from_a_newer_release_read_as_other() {
     assert_eq!(session.state.mode, Some(Classified::new(ChargingMode::Other, "SMART")));
     assert_eq!(session.timing.period.basis, PeriodBasis::Unknown);
 }
+
+#[test]
+fn a_number_that_does_not_fit_is_kept_and_said() {
+    let origin = Provenance::new(Endpoint::new("GET /", None), instant("2026-06-03T00:00:00Z"), 1);
+    let mut session = ChargingSession::new(key(RecordKind::Charge, "one"), SessionStatus::Completed, origin);
+    assert_eq!(session.fit("energy", Some(7), Energy::from_wh), Energy::from_wh(7));
+    assert_eq!(session.fit("energy", None, Energy::from_wh), None);
+    assert!(session.issues.is_empty() && session.extra.is_empty());
+    assert_eq!(session.fit("charge.total", Some(i64::MAX), Energy::from_wh), None);
+    assert_eq!(session.extra["charge.total"], i64::MAX);
+    assert_eq!(session.issues[0].to_string(), "warning field.unreadable at /charge/total: out of range");
+}

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use charging_sessions_core::{
-    AssetRef, ChargingSessionSource as _, ChargingSessionSourceExt as _, Energy, ErrorKind, SessionQuery,
-    TimeWindow,
+    AssetRef, AssetSource as _, AssetSourceExt as _, ChargingSessionSource as _,
+    ChargingSessionSourceExt as _, Cursor, Energy, ErrorKind, SessionQuery, TimeWindow,
 };
 use charging_sessions_der_connect::{Activation, Config, DerConnect, PROVIDER};
 use charging_sessions_http::Response;
@@ -23,7 +23,7 @@ fn answer(name: &str) -> Response {
 }
 
 fn source(transport: FixtureTransport) -> (DerConnect, Arc<FixtureTransport>) {
-    let entities = r#"{"data": [{"id": "e1", "type": "EV"}, {"id": "b1", "type": "Battery"}], "meta": {"continuationToken": "more"}}"#;
+    let entities = r#"{"data": [{"id": "e1", "type": "EV", "name": "Estate", "brand": "Halden", "identifier": "W0L"}, {"id": "b1", "type": "Battery"}], "meta": {"continuationToken": "more"}}"#;
     let rest = r#"{"data": [{"id": "c1", "type": "CP"}], "meta": {"continuationToken": ""}}"#;
     let transport = transport
         .on("/access_token", json(r#"{"access_token": "t0ken", "expires_in": 3600}"#))
@@ -69,6 +69,33 @@ async fn named_entities_are_read_without_a_walk() {
             .iter()
             .all(|sent| !sent.contains("/v1/entities?") && !sent.ends_with("/v1/entities"))
     );
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_entities_that_can_charge_are_listed_page_by_page() {
+    let (source, transport) = source(FixtureTransport::new());
+    let first = source.fetch_assets(None).await.unwrap();
+    assert_eq!(first.assets.len(), 1);
+    assert_eq!(first.assets[0].reference, AssetRef::vehicle("e1"));
+    assert_eq!(first.assets[0].name.as_deref(), Some("Estate"));
+    assert_eq!(first.assets[0].make.as_deref(), Some("Halden"));
+    let second = source.fetch_assets(first.next.as_ref()).await.unwrap();
+    assert_eq!(second.assets[0].reference, AssetRef::charge_point("c1"));
+    assert_eq!(second.next, None);
+    let sent = transport.sent().len();
+    let garbage = source.fetch_assets(Some(&Cursor::from("garbage"))).await.unwrap_err();
+    assert_eq!((garbage.kind(), transport.sent().len()), (ErrorKind::InvalidCursor, sent));
+}
+
+#[tokio::test(start_paused = true)]
+async fn entities_of_the_configuration_are_the_assets() {
+    let transport = Arc::new(FixtureTransport::new());
+    let mut config = Config::new("client", SECRET.into());
+    config.entities = vec![AssetRef::charge_point("c9"), AssetRef::vehicle("v9")];
+    let source = DerConnect::with_transport(config.clone(), transport.clone()).unwrap();
+    let assets: Vec<_> = source.assets().map_ok(|asset| asset.reference).try_collect().await.unwrap();
+    assert_eq!(assets, config.entities);
+    assert_eq!(transport.sent(), [""; 0]);
 }
 
 #[tokio::test(start_paused = true)]

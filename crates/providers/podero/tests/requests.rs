@@ -3,8 +3,8 @@
 use std::{num::NonZeroU32, sync::Arc};
 
 use charging_sessions_core::{
-    AssetRef, ChargingSessionSource as _, ChargingSessionSourceExt as _, ErrorKind, SessionQuery,
-    SessionStatus, TimeWindow,
+    AssetRef, AssetSource as _, AssetSourceExt as _, ChargingSessionSource as _,
+    ChargingSessionSourceExt as _, Cursor, Energy, ErrorKind, SessionQuery, SessionStatus, TimeWindow,
 };
 use charging_sessions_http::Response;
 use charging_sessions_podero::{Config, PROVIDER, Podero};
@@ -96,6 +96,26 @@ async fn a_vehicle_that_nobody_has_is_not_found() {
     let error = source.fetch_page(&query, None).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::NotFound);
     assert_eq!(error.to_string(), "podero: the organisation has no vehicle v9");
+}
+
+#[tokio::test(start_paused = true)]
+async fn vehicles_are_listed_user_by_user() {
+    let halden = r#"[{"id": "v3", "battery_capacity_kwh": 58.1, "name": "not read",
+        "device_model": {"manufacturer": "Halden", "model": "Fjord 58", "year": 2023}}]"#;
+    let (source, transport) = source(FixtureTransport::new().on("/users/u1/electric-vehicles", json(halden)));
+    let assets: Vec<_> = source.assets().try_collect().await.unwrap();
+    let ids: Vec<_> = assets.iter().map(|asset| asset.reference.id.as_str()).collect();
+    assert_eq!(ids, ["v3", "v1", "v2"]);
+    assert_eq!(assets[0].user_id.as_deref(), Some("u1"));
+    assert_eq!(assets[0].make.as_deref(), Some("Halden"));
+    assert_eq!(assets[0].model.as_deref(), Some("Fjord 58"));
+    assert_eq!(assets[0].battery_capacity, Energy::from_wh(58_100));
+    assert_eq!(assets[1].user_id.as_deref(), Some("u2"));
+    // One sign-in, the users once, and the vehicles of the two that may have some.
+    assert_eq!(transport.sent().len(), 4);
+    let foreign = source.fetch_assets(Some(&Cursor::from("elsewhere:1:x:0"))).await.unwrap_err();
+    assert_eq!(foreign.kind(), ErrorKind::InvalidCursor);
+    assert_eq!(transport.sent().len(), 4);
 }
 
 #[tokio::test(start_paused = true)]
