@@ -39,6 +39,8 @@ pub enum ErrorKind {
     Protocol,
     /// A single record did not fit the core model.
     InvalidRecord,
+    /// A message is not signed by who it claims to come from, or is too old. Do not act on it.
+    Untrusted,
 }
 
 impl ErrorKind {
@@ -63,6 +65,7 @@ impl ErrorKind {
             Self::Rejected => "rejected",
             Self::Protocol => "protocol",
             Self::InvalidRecord => "invalid_record",
+            Self::Untrusted => "untrusted",
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::{fmt, num::NonZeroU32};
 
-use jiff::{SignedDuration, Timestamp, civil::Date, tz::Offset};
+use jiff::{RoundMode, SignedDuration, Timestamp, TimestampRound, Unit, civil::Date, tz::Offset};
 use serde::{Deserialize, Serialize};
 
 use crate::{AssetKind, AssetRef, Capabilities, ChargingSession, Error, ErrorKind, Result};
@@ -35,6 +35,17 @@ impl TimeWindow {
     /// First instant after.
     pub fn until(&self) -> Timestamp {
         self.until
+    }
+
+    /// Bounds for a provider that includes neither of them, and whose instants resolve this much. They hold the window,
+    /// and less than one unit more at its end.
+    pub fn open_bounds(&self, resolution: Unit) -> (Timestamp, Timestamp) {
+        let round = |instant: Timestamp, mode| {
+            let rounded = instant.round(TimestampRound::new().smallest(resolution).mode(mode));
+            rounded.unwrap_or(instant)
+        };
+        let before = self.from.saturating_sub(SignedDuration::from_nanos(1)).unwrap_or(self.from);
+        (round(before, RoundMode::Floor), round(self.until, RoundMode::Ceil))
     }
 
     /// The first and the last day in UTC that it reaches into, for providers that are asked by whole days.
@@ -241,6 +252,23 @@ mod tests {
         assert_eq!(days("2026-03-01T00:00:00Z", "2026-03-02T00:00:00Z"), "2026-03-01 2026-03-01");
         assert_eq!(days("2026-03-01T00:00:00Z", "2026-03-02T00:00:00.000000001Z"), "2026-03-01 2026-03-02");
         assert_eq!(days("2026-02-28T23:59:59Z", "2026-03-01T00:00:01Z"), "2026-02-28 2026-03-01");
+    }
+
+    #[test]
+    fn open_bounds_lie_just_outside_the_window() {
+        let bounds = |from: &str, until: &str, resolution| {
+            let window = TimeWindow::new(from.parse().unwrap(), until.parse().unwrap()).unwrap();
+            let (after, before) = window.open_bounds(resolution);
+            format!("{after} {before}")
+        };
+        assert_eq!(
+            bounds("2026-03-01T00:00:00Z", "2026-04-01T00:00:00Z", Unit::Millisecond),
+            "2026-02-28T23:59:59.999Z 2026-04-01T00:00:00Z"
+        );
+        assert_eq!(
+            bounds("2026-03-01T00:00:00.0000015Z", "2026-03-01T00:00:00.0000025Z", Unit::Microsecond),
+            "2026-03-01T00:00:00.000001Z 2026-03-01T00:00:00.000003Z"
+        );
     }
 
     #[test]

@@ -146,6 +146,18 @@ impl SessionPage {
     pub fn new(sessions: Vec<ChargingSession>, next: Option<Cursor>) -> Self {
         Self { sessions, next, ..Self::default() }
     }
+
+    /// The first session, for answers that hold one record or none.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::InvalidRecord`] if a record could not be mapped.
+    pub fn into_session(mut self) -> Result<Option<ChargingSession>> {
+        match self.rejected.first() {
+            Some(rejected) => Err(Error::new(ErrorKind::InvalidRecord, rejected.to_string())),
+            None => Ok((!self.sessions.is_empty()).then(|| self.sessions.swap_remove(0))),
+        }
+    }
 }
 
 /// A provider record that did not become a session. Kept, so that a later release can try again.

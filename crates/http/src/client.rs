@@ -46,6 +46,7 @@ impl Client {
             policy: Policy::default(),
             dialect: Dialect::default(),
             headers: HeaderMap::new(),
+            unusable: None,
             clock: Arc::new(Timestamp::now),
             jitter: Arc::new(|ceiling| ceiling.mul_f64(fastrand::f64())),
         }
@@ -201,6 +202,8 @@ pub struct ClientBuilder {
     policy: Policy,
     dialect: Dialect,
     headers: HeaderMap,
+    /// A header that was given a value which cannot stand in one.
+    unusable: Option<HeaderName>,
     clock: Clock,
     jitter: Jitter,
 }
@@ -237,6 +240,19 @@ impl ClientBuilder {
         self
     }
 
+    /// As [`header`](Self::header), of text that is not secret; none if there is no text. That it can stand in a header
+    /// is checked by [`build`](Self::build).
+    pub fn header_text<'a>(mut self, name: HeaderName, text: impl Into<Option<&'a str>>) -> Self {
+        match text.into().map(HeaderValue::from_str) {
+            Some(Ok(value)) => self.header(name, value),
+            Some(Err(_)) => {
+                self.unusable = Some(name);
+                self
+            }
+            None => self,
+        }
+    }
+
     /// The clock that says when an answer arrived, and what the time is if the provider does not say. The system's
     /// by default.
     pub fn clock(mut self, clock: Arc<dyn Fn() -> Timestamp + Send + Sync>) -> Self {
@@ -263,9 +279,23 @@ impl ClientBuilder {
     }
 
     fn try_build(self) -> Result<Client> {
-        let Self { provider, mut base_url, transport, auth, policy, dialect, mut headers, clock, jitter } =
-            self;
+        let Self {
+            provider,
+            mut base_url,
+            transport,
+            auth,
+            policy,
+            dialect,
+            mut headers,
+            unusable,
+            clock,
+            jitter,
+        } = self;
         policy.check()?;
+        if let Some(name) = unusable {
+            let text = format!("the value for the header `{name}` has a character that no header can hold");
+            return Err(Error::new(ErrorKind::Config, text));
+        }
         check_address("the base URL", &base_url)?;
         if base_url.query().is_some() {
             return Err(Error::new(ErrorKind::Config, "the base URL has a query; give it without"));

@@ -1,9 +1,12 @@
 //! From bytes to typed records, losing neither a record nor a page to one bad field.
 
-use std::{borrow::Cow, fmt};
+use std::{borrow::Cow, collections::BTreeMap, fmt};
 
 use bytes::Bytes;
-use charging_sessions_core::{Error, ErrorKind, Issue, IssueCode, Payload, RejectedRecord, Result, Severity};
+use charging_sessions_core::{
+    ChargingSession, Error, ErrorKind, Issue, IssueCode, Payload, Provenance, RejectedRecord, Result,
+    SessionKey, SessionPage, SessionStatus, Severity,
+};
 use serde::{
     Deserialize, Deserializer,
     de::{DeserializeOwned, MapAccess, Visitor},
@@ -57,6 +60,31 @@ impl<T> Decoded<T> {
             }
         }
         (records, rejected)
+    }
+
+    /// Makes a page: each record becomes the session that `map` makes of it and of its identifier, as in
+    /// [`identified`](Self::identified).
+    pub fn sessions(
+        self,
+        at: &str,
+        id: impl Fn(&mut T) -> Option<String>,
+        map: impl FnMut((String, Decodable<T>)) -> ChargingSession,
+    ) -> SessionPage {
+        let (records, rejected) = self.identified(at, id);
+        let mut page = SessionPage::new(records.into_iter().map(map).collect(), None);
+        page.rejected = rejected;
+        page
+    }
+}
+
+impl<T> Decodable<T> {
+    /// A session of which only key and origin are known yet. It takes the bytes of the record, and what was left out
+    /// of it as issues.
+    pub fn begin(&mut self, key: SessionKey, origin: &Provenance) -> ChargingSession {
+        let origin = origin.clone().with_payload(std::mem::take(&mut self.payload));
+        let mut session = ChargingSession::new(key, SessionStatus::Unknown, origin);
+        session.issues = std::mem::take(&mut self.issues);
+        session
     }
 }
 
@@ -145,6 +173,25 @@ pub fn items(body: &Bytes) -> Result<Vec<&RawValue>> {
 pub fn raw(body: &Bytes) -> Result<&RawValue> {
     let text = text(body)?;
     serde_json::from_str(text).map_err(|e| unreadable("a JSON object", text, &e, ""))
+}
+
+/// The member `name` of a body that is an object: a list, of which nothing is passed over.
+///
+/// # Errors
+///
+/// [`ErrorKind::Protocol`] that says what was found instead, and where; never the content.
+pub fn member<T: DeserializeOwned>(body: &Bytes, name: &str) -> Result<Vec<T>> {
+    let members: BTreeMap<String, &RawValue> = json(body)?;
+    let lacking = || Error::new(ErrorKind::Protocol, format!("the answer has no `{name}`"));
+    let raw = members.get(name).ok_or_else(lacking)?.get();
+    serde_json::from_str(raw).map_err(|e| unreadable("a list", raw, &e, &format!("/{name}")))
+}
+
+/// The elements of the list `name` in a record, each as it stands; none if there is no such list.
+pub fn list_in<'a>(record: &'a Payload, name: &str) -> Vec<&'a RawValue> {
+    let members = serde_json::from_slice::<BTreeMap<Cow<'_, str>, &RawValue>>(record.as_bytes());
+    let list = members.ok().and_then(|members| members.get(name).copied());
+    list.and_then(|list| serde_json::from_str(list.get()).ok()).unwrap_or_default()
 }
 
 fn unreadable(expected: &str, text: &str, error: &serde_json::Error, pointer: &str) -> Error {

@@ -14,7 +14,8 @@
 //! | [`Dialect`] | how a provider deviates from plain HTTP |
 //! | [`Authenticator`] | [`NoAuth`], [`StaticHeader`], [`OAuth2`]; tokens outlive the process in a [`TokenStore`] |
 //! | [`json`], [`array`](fn@array), [`records`], [`record`] | from bytes to typed records, one bad field at a time |
-//! | [`link::next`], [`OffsetPlace`] | the next page, by `Link` headers or by offset |
+//! | [`link::next`], [`LinkPlace`], [`OffsetPlace`] | the next page, by `Link` headers or by offset |
+//! | `webhook` (a feature) | signatures of what a provider sends by itself |
 //! | [`Link`], [`OneOrMany`] | shapes for generated types |
 //!
 //! ```rust
@@ -85,16 +86,20 @@ mod quota;
 mod text;
 mod token;
 mod transport;
+#[cfg(feature = "webhook")]
+pub mod webhook;
 mod wire;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 pub use auth::{Authenticator, NoAuth, SignIn, StaticHeader};
 pub use client::{Client, ClientBuilder, segment};
-pub use decode::{Decodable, Decoded, array, complete, items, json, raw, record, records, text};
+pub use decode::{
+    Decodable, Decoded, array, complete, items, json, list_in, member, raw, record, records, text,
+};
 pub use dialect::{Dialect, problem};
 pub use oauth::{BodyFormat, CredentialsIn, OAuth2, token_url};
-pub use paging::OffsetPlace;
+pub use paging::{LinkPlace, OffsetPlace};
 pub use pipeline::{Answer, Channel};
 pub use policy::{Policy, RetryBudget};
 pub use quota::Quota;

@@ -1,7 +1,69 @@
-//! Paging by offset, for lists that change while they are read.
+//! Places in listings, by `Link` header and by offset. They go into cursors.
 
 use charging_sessions_core::{Error, ErrorKind, Result};
 use serde::{Deserialize, Serialize};
+
+use crate::link;
+
+/// A place in lists that are paged by `Link` headers, of which a query may need several, read one after another. Goes
+/// into a cursor.
+///
+/// ```
+/// use charging_sessions_http::LinkPlace;
+///
+/// // Two lists, because the provider gives the sessions of one vehicle at a time.
+/// let place = LinkPlace::resume(None, "expand=tariff".into(), 2)?;
+/// assert_eq!((place.list(), place.ask([("vehicle", "a".into())])), (0, "vehicle=a".into()));
+/// let place = place.after(Some("page=2".into()), 2).unwrap();
+/// assert_eq!((place.list(), place.ask([("vehicle", "a".into())])), (0, "page=2&vehicle=a".into()));
+/// let place = place.after(None, 2).unwrap();
+/// assert_eq!((place.list(), place.ask([("vehicle", "b".into())])), (1, "vehicle=b".into()));
+/// assert_eq!(place.after(None, 2), None);
+/// # Ok::<(), charging_sessions_core::Error>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LinkPlace {
+    /// Which of the lists.
+    list: usize,
+    /// The query of the provider's next-link; `None` at the start of a list.
+    next: Option<String>,
+    /// What the source asks for besides the query, because a place in one listing is none in another.
+    options: String,
+}
+
+impl LinkPlace {
+    /// The place that a cursor held, or the start if there is none. `options` is what the source asks for besides the
+    /// query, and `lists` is how many lists there are.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::InvalidCursor`] if the place is of a source with other options, or of another number of lists.
+    pub fn resume(stored: Option<Self>, options: String, lists: usize) -> Result<Self> {
+        let Some(place) = stored else { return Ok(Self { list: 0, next: None, options }) };
+        if place.options != options || place.list >= lists {
+            let message = "the cursor belongs to a source with other options; start the listing again";
+            return Err(Error::new(ErrorKind::InvalidCursor, message));
+        }
+        Ok(place)
+    }
+
+    /// Which of the lists it is in, from 0.
+    pub fn list(&self) -> usize {
+        self.list
+    }
+
+    /// The query to ask for its page with, percent-encoded: that of the link, and those of `conditions` that it does
+    /// not name.
+    pub fn ask<'a>(&self, conditions: impl IntoIterator<Item = (&'a str, String)>) -> String {
+        link::with_conditions(self.next.as_deref().unwrap_or_default(), conditions)
+    }
+
+    /// The place after its page, which gave this [next-link](link::next); `None` after the last page of the last list.
+    pub fn after(self, next: Option<String>, lists: usize) -> Option<Self> {
+        let list = self.list + usize::from(next.is_none());
+        (next.is_some() || list < lists).then_some(Self { list, next, ..self })
+    }
+}
 
 /// How often a list is read again from its start because it moved.
 const MOST_RESTARTS: u8 = 5;
@@ -97,6 +159,16 @@ impl OffsetPlace {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_place_of_a_source_with_other_options_is_refused() {
+        let place = LinkPlace { list: 1, next: Some("page=2".into()), options: "mode=SMART".into() };
+        assert_eq!(LinkPlace::resume(Some(place.clone()), "mode=SMART".into(), 2).unwrap(), place);
+        for (options, lists) in [("mode=BOOST", 2), ("mode=SMART", 1)] {
+            let error = LinkPlace::resume(Some(place.clone()), options.into(), lists).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::InvalidCursor);
+        }
+    }
 
     fn ids(ids: &[&str]) -> Vec<Option<String>> {
         ids.iter().map(|id| (*id != "?").then(|| (*id).to_owned())).collect()

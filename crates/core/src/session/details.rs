@@ -1,7 +1,7 @@
 //! What exists beyond one line per session.
 
 use base64::{Engine as _, prelude::BASE64_STANDARD};
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
@@ -82,6 +82,15 @@ pub struct Interval {
     /// Carbon dioxide of the electricity, per kilowatt-hour.
     #[serde(rename = "emissions_grams_per_kwh", skip_serializing_if = "Option::is_none")]
     pub emissions_per_kwh: Option<Grams>,
+}
+
+impl Interval {
+    /// A piece that starts then and lasts so many seconds, as far as both are given.
+    pub fn lasting(start: Option<Timestamp>, seconds: Option<i64>) -> Self {
+        let length = seconds.map(SignedDuration::from_secs);
+        let end = start.zip(length).and_then(|(start, length)| start.checked_add(length).ok());
+        Self { start, end, ..Self::default() }
+    }
 }
 
 /// Energy that was paid for at one price.

@@ -74,9 +74,14 @@ impl EnergyReading {
     /// Says how it was measured.
     #[must_use]
     pub fn with_method(mut self, method: Classified<MeasurementMethod>) -> Self {
+        self.set_method(method);
+        self
+    }
+
+    /// Says how it was measured.
+    pub fn set_method(&mut self, method: Classified<MeasurementMethod>) {
         self.method = method.class;
         self.method_word = Some(method.word);
-        self
     }
 }
 

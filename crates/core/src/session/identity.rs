@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::open_enum;
-use crate::{Percent, ProviderId};
+use crate::{Error, ErrorKind, Percent, ProviderId, Result};
 
 /// Which record this is, and which others it belongs to.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -49,6 +49,19 @@ impl SessionKey {
         source_id: impl Into<String>,
     ) -> Self {
         Self { provider, account, kind, source_id: source_id.into() }
+    }
+
+    /// Fails unless the key is of this provider and level, for what can be asked of those records only.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Unsupported`] that says which records there are.
+    pub fn require(&self, provider: ProviderId, kind: RecordKind) -> Result<()> {
+        if self.provider == provider && self.kind == kind {
+            return Ok(());
+        }
+        let message = format!("this can be asked of records of the kind `{kind}` of {provider} only");
+        Err(Error::new(ErrorKind::Unsupported, message).with_provider(provider))
     }
 
     /// A short stable handle: the version 5 UUID of the key. Equal keys have equal handles, on every machine

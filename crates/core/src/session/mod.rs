@@ -12,7 +12,7 @@ use std::{collections::BTreeMap, fmt};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{Issue, IssueCode, Severity};
+use crate::{Energy, Issue, IssueCode, Severity};
 
 mod costs;
 mod details;
@@ -142,9 +142,19 @@ impl ChargingSession {
             self.keep(name, value);
             let issue = Issue::new(IssueCode::FIELD_UNREADABLE, Severity::Warning);
             let pointer = format!("/{}", name.replace('.', "/"));
-            self.issues.push(issue.with_source_path(pointer).with_observed("out of range"));
+            self.issues.push(issue.with_source_path(pointer));
         }
         fits
+    }
+
+    /// Takes the intervals of the session, in order of time. They tell when energy first and last flowed.
+    pub fn set_intervals(&mut self, mut intervals: Vec<Interval>) {
+        intervals.sort_by_key(|interval| interval.start);
+        let flow = |interval: &&Interval| interval.energy.is_some_and(|energy| energy > Energy::ZERO);
+        let flowing = || intervals.iter().filter(flow);
+        self.timing.charging_started_at = flowing().filter_map(|interval| interval.start).min();
+        self.timing.charging_ended_at = flowing().filter_map(|interval| interval.end).max();
+        self.details.intervals = if intervals.is_empty() { Detail::None } else { Detail::Some(intervals) };
     }
 
     /// Whether no figure of the record is known to be impossible, so that it may be added to a total.

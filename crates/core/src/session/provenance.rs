@@ -65,4 +65,11 @@ impl Provenance {
             payload: None,
         }
     }
+
+    /// Adds the record as it was received.
+    #[must_use]
+    pub fn with_payload(mut self, payload: Payload) -> Self {
+        self.payload = Some(payload);
+        self
+    }
 }

@@ -67,7 +67,7 @@ use async_trait::async_trait;
 // Nearly every word of the contract is needed here.
 use charging_sessions_core::*;
 use charging_sessions_http::{Client, CredentialsIn, OAuth2, Policy, Transport, complete, segment};
-use jiff::{RoundMode, SignedDuration, Timestamp, TimestampRound, Unit};
+use jiff::{SignedDuration, Timestamp, Unit};
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 use url::Url;
@@ -274,16 +274,14 @@ impl ChargingSessionSource for DerConnect {
         };
         let mut page = SessionPage::default();
         if let Some(entity) = place.entities.first().cloned() {
-            let (start, end) = match query.window() {
-                Some(window) => (window.from(), window.until().checked_add(self.config.longest_session).ok()),
-                None => (self.config.history_from, None),
-            };
-            // Instants resolve milliseconds.
-            let to_millis = TimestampRound::new().smallest(Unit::Millisecond).mode(RoundMode::Floor);
-            let start = start.round(to_millis).unwrap_or(start);
+            let longest = self.config.longest_session;
+            let (start, end) = query.window().map_or((self.config.history_from, None), |window| {
+                let (after, before) = window.open_bounds(Unit::Millisecond);
+                (after, before.checked_add(longest).ok())
+            });
             let asked = ListChargeSessionsQuery {
-                start: start.checked_sub(SignedDuration::from_millis(1)).ok(),
-                end: end.and_then(|end| end.round(to_millis).ok()),
+                start: Some(start),
+                end,
                 page_size: Some(query.page_size_within(self.config.max_page_size).into()),
                 continuation_token: place.token.clone(),
             };

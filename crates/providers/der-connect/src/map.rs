@@ -38,7 +38,8 @@ pub struct Mapping {
 /// A page of any list, as it comes.
 #[derive(Deserialize)]
 pub(crate) struct Envelope<'a> {
-    #[serde(borrow)]
+    // Null is an empty list. An object without one is something else.
+    #[serde(borrow, deserialize_with = "Option::deserialize")]
     data: Option<Vec<&'a RawValue>>,
     meta: Option<wire::Meta>,
 }

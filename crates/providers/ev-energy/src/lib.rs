@@ -57,7 +57,7 @@
 //! | Next-links may carry another host | only their query is read | the same |
 //! | `start__gt` excludes its bound (from its name; not stated) | asked for one microsecond less, and what lies outside the window is left out here | the OpenAPI document |
 //! | The wait after 429 is spelt `Retry-After` or `RetryAfter` | both are read | [rate limits](https://developers.ev.energy/docs/rate_limiting) |
-//! | 1,000 requests in any rolling hour, shared by all client-credentials traffic | that is the default [`Policy`]; bursts are allowed | the same |
+//! | 1,000 requests in any rolling hour, shared by all client-credentials traffic | that is the default of [`Config::policy`]; bursts are allowed | the same |
 //! | Energy and cost may be corrected after the end, without a sign | no `updated_since`; read a window again after some days | [webhooks](https://developers.ev.energy/docs/webhooks) |
 //! | `EvEnergy-User` is a user's URL in one place and an identifier in another | [`Config::acting_user`] is sent as given | [user header](https://developers.ev.energy/docs/user-header) |
 //! | `end` is `null` while a sub-session runs, and figures are then partial | status active | the OpenAPI document |
@@ -68,22 +68,21 @@
 #[rustfmt::skip]
 #[allow(clippy::all, clippy::pedantic, dead_code, missing_docs, unreachable_pub, unused_qualifications, reason = "generated")]
 mod generated;
+mod details;
 mod map;
 mod options;
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use async_trait::async_trait;
-use charging_sessions_core::{
-    AssetKind, Capabilities, ChargingSessionSource, Cursor, Error, ErrorKind, IntervalSource, ProviderId,
-    RecordKind, Result, SessionIntervals, SessionKey, SessionPage, SessionQuery,
-};
-use charging_sessions_http::{Client, Dialect, OAuth2, Policy, Quota, Transport, link, segment, token_url};
-use http::{HeaderName, HeaderValue};
-use jiff::{RoundMode, SignedDuration, TimestampRound, Unit};
-use serde::{Deserialize, Serialize};
+// Nearly every word of the contract is needed here.
+use charging_sessions_core::*;
+use charging_sessions_http::{Bytes, Client, Dialect, LinkPlace, OAuth2, Transport, link, token_url};
+use http::HeaderName;
+use jiff::{SignedDuration, Timestamp, Unit};
 
-use generated::ListChargingSubSessionsQuery;
+pub use details::{Flag, Schedule};
+use generated::{ListChargingSessionsQuery, ListChargingSubSessionsQuery};
 pub use map::{CostUnit, Mapping};
 pub use options::{Config, Expand, Filter};
 
@@ -104,25 +103,33 @@ pub const CAPABILITIES: Capabilities = Capabilities::none()
     .look_back(SignedDuration::from_hours(7 * 24))
     .max_page_size(MAX_PAGE_SIZE);
 
+/// What the source of [plug-in sessions](EvEnergy::plug_ins) can do.
+pub const PLUG_IN_CAPABILITIES: Capabilities = Capabilities::none()
+    .window()
+    .active_sessions()
+    .cost()
+    .look_back(SignedDuration::from_hours(7 * 24))
+    .max_page_size(MAX_PAGE_SIZE);
+
 const DIALECT: Dialect = Dialect::new()
     .with_retry_after(&["retry-after", "retryafter"])
     .with_remaining(&["x-ratelimit-remaining"]);
 
-/// The limits that ev.energy documents: 1,000 requests in any rolling hour.
-pub fn default_policy() -> Policy {
-    Policy::default().with_quota(Some(Quota::new(1000, Duration::from_secs(3600))))
+/// What a source lists.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Level {
+    SubSessions,
+    PlugIns,
 }
 
-/// Sub-sessions of one ev.energy account.
+/// Sub-sessions of one ev.energy account, or its [plug-in sessions](Self::plug_ins).
 ///
 /// Cheap to clone; clones share the sign-in and the quota.
 #[derive(Clone, Debug)]
 pub struct EvEnergy {
     client: Client,
-    mapping: Mapping,
-    /// What every listing is asked for.
-    listing: ListChargingSubSessionsQuery,
-    merge_intervals: bool,
+    config: Arc<Config>,
+    level: Level,
 }
 
 impl EvEnergy {
@@ -142,61 +149,76 @@ impl EvEnergy {
     ///
     /// As for [`new`](Self::new).
     pub fn with_transport(config: Config, transport: Arc<dyn Transport>) -> Result<Self> {
-        let Config { client_id, client_secret, base_url, token_url: configured, acting_user, policy, .. } =
-            config;
-        let refused = |message: &str| Error::new(ErrorKind::Config, message).with_provider(PROVIDER);
-        let token_url =
-            token_url(configured, &base_url, "/o/token/").map_err(|error| error.with_provider(PROVIDER))?;
-        let acting_user = acting_user
-            .map(|user| HeaderValue::from_str(&user))
-            .transpose()
-            .map_err(|_| refused("the acting user is not usable in a header"))?;
-        let mut client = Client::builder(PROVIDER, base_url)
+        let token_url = token_url(config.token_url.clone(), &config.base_url, "/o/token/")
+            .map_err(|error| error.with_provider(PROVIDER))?;
+        let (id, secret) = (config.client_id.clone(), config.client_secret.clone());
+        let client = Client::builder(PROVIDER, config.base_url.clone())
             .transport(transport)
-            .header(HeaderName::from_static("evenergy-version"), HeaderValue::from_static(API_VERSION))
-            .auth(OAuth2::client_credentials(token_url, client_id, client_secret))
-            .policy(policy)
-            .dialect(DIALECT);
-        if let Some(user) = acting_user {
-            client = client.header(HeaderName::from_static("evenergy-user"), user);
-        }
-        let client = client.build()?;
-        let mapping = Mapping { account: config.account, cost_unit: config.cost_unit };
-        let listing = config.filter.into_conditions(&config.expand);
-        Ok(Self { client, mapping, listing, merge_intervals: config.merge_intervals })
+            .header_text(HeaderName::from_static("evenergy-version"), API_VERSION)
+            .header_text(HeaderName::from_static("evenergy-user"), config.acting_user.as_deref())
+            .auth(OAuth2::client_credentials(token_url, id, secret))
+            .policy(config.policy)
+            .dialect(DIALECT)
+            .build()?;
+        Ok(Self { client, config: Arc::new(config), level: Level::SubSessions })
     }
 
-    /// What a listing is asked for, apart from where in it.
+    /// The same account, listing plug-in sessions instead: each stay at the plug, followed by the sub-sessions in it,
+    /// which name it as their parent. The account's sub-sessions themselves do not know where they belong.
+    ///
+    /// ev.energy keeps plug-in sessions since July 2026, and they have no energy and no cost of their own. Of the
+    /// source's own options, none applies.
+    #[must_use]
+    pub fn plug_ins(&self) -> Self {
+        Self { level: Level::PlugIns, ..self.clone() }
+    }
+
+    fn mapping(&self) -> Mapping {
+        Mapping { account: self.config.account.clone(), cost_unit: self.config.cost_unit }
+    }
+
+    /// What a listing is asked for, apart from where in it. The source's own options, if `query` asks for nothing.
     fn conditions(&self, query: &SessionQuery, asset: usize) -> Vec<(&'static str, String)> {
-        let mut conditions = self.listing.clone();
-        conditions.page_size = Some(query.page_size_within(MAX_PAGE_SIZE).into());
-        if let Some(window) = query.window() {
-            // Both bounds are excluded, and instants resolve microseconds. What is asked for too widely is clipped.
-            let to_micros = TimestampRound::new().smallest(Unit::Microsecond);
-            let from = window.from().round(to_micros.mode(RoundMode::Floor)).ok();
-            conditions.start_gt = from.and_then(|from| from.checked_sub(SignedDuration::from_micros(1)).ok());
-            conditions.start_lt = window.until().round(to_micros.mode(RoundMode::Ceil)).ok();
+        let page_size = Some(query.page_size_within(MAX_PAGE_SIZE).into());
+        if self.level == Level::PlugIns {
+            let expand = vec!["sub_sessions".to_owned()];
+            return ListChargingSessionsQuery { page_size, expand, ..Default::default() }.pairs();
         }
-        if let Some(asset) = query.assets().get(asset) {
-            match asset.kind {
-                AssetKind::Vehicle => conditions.vehicle_id = Some(asset.id.clone()),
-                AssetKind::ChargePoint => conditions.evse_id = Some(asset.id.clone()),
-            }
-        }
-        conditions.is_finished = query.finished();
+        let bounds = query.window().map(|window| window.open_bounds(Unit::Microsecond));
+        let asset = query.assets().get(asset);
+        let only = |kind| asset.filter(|asset| asset.kind == kind).map(|asset| asset.id.clone());
+        let filter = &self.config.filter;
+        let conditions = ListChargingSubSessionsQuery {
+            page_size,
+            expand: self.expand(),
+            vehicle_id: only(AssetKind::Vehicle),
+            evse_id: only(AssetKind::ChargePoint),
+            user_id: filter.user_id.clone(),
+            energy_delivered_watt_hours_gte: filter.watt_hours_from,
+            energy_delivered_watt_hours_lte: filter.watt_hours_to,
+            is_finished: query.finished(),
+            mode: filter.mode.clone(),
+            start_gt: bounds.map(|(after, _)| after),
+            start_lt: bounds.map(|(_, before)| before),
+            end_gt: filter.ended_after,
+            end_lt: filter.ended_before,
+            ..Default::default()
+        };
         conditions.pairs()
     }
-}
 
-/// Where in a listing we are. The provider lists one asset at a time, so several are read one after another.
-#[derive(Default, Serialize, Deserialize)]
-struct Place {
-    /// Which of the query's assets.
-    asset: usize,
-    /// The query of the provider's next-link; `None` at the start of an asset.
-    next: Option<String>,
-    /// The source's own options, because a place in one listing is none in another.
-    options: String,
+    fn expand(&self) -> Vec<String> {
+        self.config.expand.iter().map(ToString::to_string).collect()
+    }
+
+    /// Whether plug-in sessions, newest first, have got so far back that nothing of the window can follow.
+    fn is_behind(&self, query: &SessionQuery, page: &SessionPage) -> bool {
+        let far = query.window().and_then(|window| window.from().checked_sub(self.config.longest_stay).ok());
+        far.filter(|_| self.level == Level::PlugIns && page.rejected.is_empty()).is_some_and(|far| {
+            let starts = page.sessions.iter().map(|session| session.timing.period.start);
+            starts.flatten().all(|start| start < far)
+        })
+    }
 }
 
 #[async_trait]
@@ -206,41 +228,32 @@ impl ChargingSessionSource for EvEnergy {
     }
 
     fn capabilities(&self) -> Capabilities {
-        CAPABILITIES
+        if self.level == Level::PlugIns { PLUG_IN_CAPABILITIES } else { CAPABILITIES }
     }
 
     async fn fetch_page(&self, query: &SessionQuery, cursor: Option<&Cursor>) -> Result<SessionPage> {
-        query.check(CAPABILITIES).map_err(|error| error.with_provider(PROVIDER))?;
-        let options = link::with_conditions("", self.listing.pairs());
-        let mut place = match cursor {
-            None => Place { options, ..Place::default() },
-            Some(cursor) => {
-                let place: Place = cursor.decode(PROVIDER, CURSOR_VERSION, query)?;
-                let assets = query.assets().len().max(1);
-                if place.options != options || place.asset >= assets {
-                    let message =
-                        "the cursor belongs to a source with other options; start the listing again";
-                    return Err(Error::new(ErrorKind::InvalidCursor, message).with_provider(PROVIDER));
-                }
-                place
-            }
+        let named = |error: Error| error.with_provider(PROVIDER);
+        query.check(self.capabilities()).map_err(named)?;
+        // The provider lists one asset at a time, so several are read one after another.
+        let lists = query.assets().len().max(1);
+        let stored = cursor.map(|cursor| cursor.decode(PROVIDER, CURSOR_VERSION, query)).transpose()?;
+        let options = link::with_conditions("", self.conditions(&SessionQuery::all(), 0));
+        let place = LinkPlace::resume(stored, options, lists).map_err(named)?;
+        let asked = place.ask(self.conditions(query, place.list()));
+        let (path, map): (_, fn(&Mapping, &Bytes, Timestamp) -> Result<SessionPage>) = match self.level {
+            Level::SubSessions => ("charging_sub_sessions", Mapping::sub_sessions),
+            Level::PlugIns => ("charging_sessions", Mapping::plug_ins),
         };
-        let conditions = self.conditions(query, place.asset);
-        let asked = link::with_conditions(place.next.as_deref().unwrap_or_default(), conditions);
-        let request = self.client.get_with_query("charging_sub_sessions", &asked)?;
-        let (mut page, next) = self
-            .client
-            .send(request, |answer| {
-                let page = self.mapping.sub_sessions(&answer.body, answer.received_at)?;
-                Ok((page, link::next(&answer.headers)?))
-            })
-            .await?;
+        let request = self.client.get_with_query(path, &asked)?;
+        let mapping = self.mapping();
+        let read = self.client.send(request, |answer| {
+            Ok((map(&mapping, &answer.body, answer.received_at)?, link::next(&answer.headers)?))
+        });
+        let (mut page, next) = read.await?;
+        let next = next.filter(|_| !self.is_behind(query, &page));
         query.clip(&mut page.sessions);
-        place.asset += usize::from(next.is_none());
-        place.next = next;
-        if place.next.is_some() || place.asset < query.assets().len() {
-            page.next = Some(Cursor::encode(PROVIDER, CURSOR_VERSION, query, &place));
-        }
+        let next = place.after(next, lists);
+        page.next = next.map(|next| Cursor::encode(PROVIDER, CURSOR_VERSION, query, &next));
         Ok(page)
     }
 }
@@ -248,17 +261,14 @@ impl ChargingSessionSource for EvEnergy {
 #[async_trait]
 impl IntervalSource for EvEnergy {
     async fn fetch_intervals(&self, session: &SessionKey) -> Result<SessionIntervals> {
-        if session.provider != PROVIDER || session.kind != RecordKind::Segment {
-            let message = "only sub-sessions of ev.energy have intervals here";
-            return Err(Error::new(ErrorKind::Unsupported, message).with_provider(PROVIDER));
-        }
-        let path = format!("charging_sub_sessions/{}/energy_usage", segment(&session.source_id));
-        let merged = self.merge_intervals;
+        session.require(PROVIDER, RecordKind::Segment)?;
+        let path = details::path(&session.source_id) + "/energy_usage";
+        let merged = self.config.merge_intervals;
         let conditions = generated::GetEnergyUsageQuery {
             merge_consecutive_intervals: merged.then_some(true),
             ..Default::default()
         };
         let request = self.client.get(&path, &conditions.pairs())?;
-        self.client.send(request, |answer| self.mapping.energy_usage(&answer.body, merged)).await
+        self.client.send(request, |answer| self.mapping().energy_usage(&answer.body, merged)).await
     }
 }

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 // Nearly every word of the record is needed here.
 use charging_sessions_core::{checks::known, *};
-use charging_sessions_http::{self as http, Link};
+use charging_sessions_http::{self as http, Link, RawValue, webhook::Event};
 use jiff::{SignedDuration, Timestamp};
 use rust_decimal::Decimal;
 
@@ -13,6 +13,11 @@ use crate::{API_VERSION, PROVIDER, generated as wire};
 const MAPPING_VERSION: u32 = 1;
 
 const LISTING: Endpoint = Endpoint::new("GET /charging_sub_sessions", Some(API_VERSION));
+const SINGLE: Endpoint = Endpoint::new("GET /charging_sub_sessions/{id}", Some(API_VERSION));
+const PLUG_INS: Endpoint = Endpoint::new("GET /charging_sessions", Some(API_VERSION));
+const WEBHOOK: Endpoint = Endpoint::new("webhook", Some(API_VERSION));
+
+type Record = http::Decodable<wire::ChargingSubSession>;
 
 /// What the mapping must know besides the payload.
 ///
@@ -51,17 +56,79 @@ impl Mapping {
     /// [`ErrorKind::Protocol`](charging_sessions_core::ErrorKind::Protocol) if the body is not a JSON array.
     /// What is wrong with a single record is in the page.
     pub fn sub_sessions(&self, body: &Bytes, fetched_at: Timestamp) -> Result<SessionPage> {
-        let records = http::array(body)?;
-        let decoded = http::records::<wire::ChargingSubSession>(body, &records, "");
+        let origin = Provenance::new(LISTING, fetched_at, MAPPING_VERSION);
+        Ok(self.segments(body, &http::array(body)?, "", &origin))
+    }
+
+    /// Maps the body of `GET /charging_sub_sessions/{id}`.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Protocol`] if the body is not JSON, [`ErrorKind::InvalidRecord`] if the record cannot be mapped.
+    pub fn sub_session(&self, body: &Bytes, fetched_at: Timestamp) -> Result<ChargingSession> {
+        self.only(body, http::raw(body)?, "", &Provenance::new(SINGLE, fetched_at, MAPPING_VERSION))
+    }
+
+    /// Maps the body of a webhook: a sub-session that was created or has ended. Verify it first, with
+    /// [`webhook::Verifier`](charging_sessions_http::webhook::Verifier).
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Protocol`] if the body is not an event, [`ErrorKind::Unsupported`] if it is of another kind,
+    /// [`ErrorKind::InvalidRecord`] if the record in it cannot be mapped.
+    pub fn event(&self, body: &Bytes, received_at: Timestamp) -> Result<ChargingSession> {
+        let event = Event::read(body)?;
+        if !["charging_sub_session.created", "charging_sub_session.ended"].contains(&event.kind.as_str()) {
+            let message = format!("the event `{}` holds no sub-session", event.kind.escape_debug());
+            return Err(Error::new(ErrorKind::Unsupported, message).with_provider(PROVIDER));
+        }
+        self.only(body, event.data, "/data", &Provenance::new(WEBHOOK, received_at, MAPPING_VERSION))
+    }
+
+    fn only(&self, body: &Bytes, raw: &RawValue, at: &str, origin: &Provenance) -> Result<ChargingSession> {
+        let session = self.segments(body, &[raw], at, origin).into_session()?;
+        session.ok_or_else(|| Error::new(ErrorKind::Protocol, "the answer holds no record"))
+    }
+
+    fn segments(&self, body: &Bytes, raw: &[&RawValue], at: &str, origin: &Provenance) -> SessionPage {
+        let decoded = http::records(body, raw, at);
+        decoded.sessions(
+            at,
+            |record: &mut wire::ChargingSubSession| record.id.take(),
+            |(id, record)| self.segment(id, record, origin),
+        )
+    }
+
+    /// Maps the body of `GET /charging_sessions`: each plug-in session, followed by the sub-sessions in it if they
+    /// were expanded.
+    ///
+    /// # Errors
+    ///
+    /// As for [`sub_sessions`](Self::sub_sessions).
+    pub fn plug_ins(&self, body: &Bytes, fetched_at: Timestamp) -> Result<SessionPage> {
+        let origin = Provenance::new(PLUG_INS, fetched_at, MAPPING_VERSION);
+        let decoded = http::records::<wire::ChargingSession>(body, &http::array(body)?, "");
         let (records, rejected) = decoded.identified("", |record| record.id.take());
-        let session = |(id, record): (String, http::Decodable<wire::ChargingSubSession>)| {
-            let mut origin = Provenance::new(LISTING, fetched_at, MAPPING_VERSION);
-            origin.payload = Some(record.payload);
-            self.sub_session(id, record.value, origin, record.issues)
-        };
         let mut page = SessionPage::default();
-        page.sessions = records.into_iter().map(session).collect();
         page.rejected = rejected;
+        for (id, mut record) in records {
+            let at = format!("/{}/sub_sessions", record.index);
+            // As they stand in it, so that each keeps its own bytes.
+            let parts = http::list_in(&record.payload, "sub_sessions");
+            let mut parts = self.segments(body, &parts, &at, &origin);
+            let key = SessionKey::new(PROVIDER, self.account.clone(), RecordKind::PlugIn, id);
+            for part in &mut parts.sessions {
+                part.identity.parent = Some(key.clone());
+            }
+            let mut session = record.begin(key, &origin);
+            time(&mut session, record.value.start, record.value.end, PeriodBasis::PlugIn);
+            session.timing.plugged_in_at = session.timing.period.start;
+            session.timing.unplugged_at = session.timing.period.end;
+            assets(&mut session, record.value.vehicle.as_ref(), record.value.evse.as_ref());
+            page.sessions.push(session);
+            page.sessions.extend(parts.sessions);
+            page.rejected.extend(parts.rejected);
+        }
         Ok(page)
     }
 
@@ -85,44 +152,36 @@ impl Mapping {
         Ok(answer)
     }
 
-    fn sub_session(
-        &self,
-        id: String,
-        record: wire::ChargingSubSession,
-        origin: Provenance,
-        issues: Vec<Issue>,
-    ) -> ChargingSession {
+    fn segment(&self, id: String, mut from: Record, origin: &Provenance) -> ChargingSession {
         let key = SessionKey::new(PROVIDER, self.account.clone(), RecordKind::Segment, id);
-        let mut session = ChargingSession::new(key, SessionStatus::Unknown, origin);
-        session.issues = issues;
-        time(&mut session, &record);
+        let mut session = from.begin(key, origin);
+        let record = from.value;
+        time(&mut session, record.start, record.end, PeriodBasis::Mode);
+        let seconds = record.duration_minutes.and_then(|minutes| minutes.checked_mul(60));
+        session.timing.charging_for = seconds.map(SignedDuration::from_secs);
         if let Some(word) = record.mode {
             mode(&mut session, word);
         }
         let currency = record.currency.as_deref().and_then(Currency::in_use);
-        let in_currency = |minor: Option<i64>| Money::from_minor(minor?, currency?);
-        let cost = |amount: Option<i64>| match self.cost_unit {
-            CostUnit::Minor => in_currency(amount),
-            CostUnit::Major => Some(Money::new(amount?.into(), currency?)),
+        let minor = |amount: i64| Money::from_minor(amount, currency?);
+        let cost = |amount: i64| match self.cost_unit {
+            CostUnit::Minor => minor(amount),
+            CostUnit::Major => Some(Money::new(amount.into(), currency?)),
         };
-        session.costs.cost = cost(record.cost).map(|money| Cost::new(money, CostBasis::ProviderTariff));
-        session.costs.price_per_kwh = cost(record.cost_per_kilowatt_hour);
-        let saved = in_currency(record.savings_cost);
-        session.costs.savings =
-            saved.map(|saved| Saving::new(saved, SavingKind::Unknown)).into_iter().collect();
-        session.costs.incentive = in_currency(record.incentive_earned);
+        let price = session.fit("cost", record.cost, cost);
+        session.costs.cost = price.map(|money| Cost::new(money, CostBasis::ProviderTariff));
+        session.costs.price_per_kwh =
+            session.fit("cost_per_kilowatt_hour", record.cost_per_kilowatt_hour, cost);
+        let saved = session.fit("savings_cost", record.savings_cost, minor);
+        session.costs.savings.extend(saved.map(|saved| Saving::new(saved, SavingKind::Unknown)));
+        session.costs.incentive = session.fit("incentive_earned", record.incentive_earned, minor);
         session.costs.points.earned = record.total_points;
         session.costs.points.missed = record.total_points_missed;
-        if currency.is_none() {
-            let amounts = [
-                ("cost", record.cost),
-                ("cost_per_kilowatt_hour", record.cost_per_kilowatt_hour),
-                ("savings_cost", record.savings_cost),
-                ("incentive_earned", record.incentive_earned),
-            ];
-            without_currency(&mut session, record.currency, amounts);
+        // Without a currency the amounts are numbers. Those that there are have been kept as they came.
+        if currency.is_none() && !session.extra.is_empty() {
+            session.issues.push(Issue::no_currency("costs", "/currency", record.currency.as_deref()));
+            session.keep("currency", record.currency);
         }
-
         let energy = record.energy_delivered_watt_hours;
         let energy = session.fit("energy_delivered_watt_hours", energy, Energy::from_wh);
         let reading = energy.map(|energy| EnergyReading::net(energy, MeasuringPoint::VehicleInlet));
@@ -143,12 +202,7 @@ impl Mapping {
             place(&mut session, location);
         }
         session.place.labels = record.labels.unwrap_or_default();
-        if let Some(link) = record.vehicle {
-            vehicle(&mut session, &link);
-        }
-        if let Some(link) = record.evse {
-            charge_point(&mut session, &link);
-        }
+        assets(&mut session, record.vehicle.as_ref(), record.evse.as_ref());
         if let Some(link) = record.tariff {
             session.parties.tariff_id = link.id_or(|tariff| tariff.id.as_deref()).map(Into::into);
             if let Link::Expanded(tariff) = link {
@@ -157,20 +211,17 @@ impl Mapping {
             }
         }
         if let Some(Link::Expanded(usage)) = record.energy_usage {
-            energy_usage(&mut session, *usage, currency);
+            session.provenance.source_updated_at = usage.last_updated_at;
+            let intervals = intervals(*usage, currency, false, &mut session.issues);
+            session.set_intervals(intervals);
         }
         if let Some(Link::Expanded(metadata)) = record.debug_metadata {
             debug_metadata(&mut session, *metadata);
         }
-        session.keep("flags", record.flags.and_then(Link::into_expanded).and_then(|flags| flags.flags));
-        session.keep(
-            "schedules",
-            record.schedules.and_then(Link::into_expanded).and_then(|schedules| schedules.schedules),
-        );
-        session.keep(
-            "carbon_feed",
-            record.carbon_feed.as_ref().and_then(|feed| feed.id_or(|feed| feed.id.as_deref())),
-        );
+        session.keep("flags", record.flags.and_then(Link::into_expanded));
+        session.keep("schedules", record.schedules.and_then(Link::into_expanded));
+        let feed = record.carbon_feed.as_ref().and_then(|feed| feed.id_or(|feed| feed.id.as_deref()));
+        session.keep("carbon_feed", feed);
         session.keep("grid_feeds", record.grid_feeds.filter(|feeds| !feeds.is_empty()));
         session.keep("solar_mode_type", record.solar_mode_type);
         session.keep("grid_energy_delivered", record.grid_energy_delivered);
@@ -179,26 +230,20 @@ impl Mapping {
     }
 }
 
-/// Start and end bound the time that a mode was active. They are neither the cable's nor the energy's.
-fn time(session: &mut ChargingSession, record: &wire::ChargingSubSession) {
+/// Start and end bound a mode or a stay at the plug, by the level. They are never the flow of energy.
+fn time(session: &mut ChargingSession, start: Option<Timestamp>, end: Option<Timestamp>, basis: PeriodBasis) {
     let ChargingSession { state, timing, issues, .. } = session;
+    let end = known(end, "timing.period.end", "/end", issues);
     // Something may have stood there that says nothing; then the session is not known to be open either.
-    let before = issues.len();
-    let known_end = known(record.end, "timing.period.end", "/end", issues);
-    let nothing_said = issues.len() > before
-        || issues.iter().any(|issue| {
-            issue.code == IssueCode::FIELD_UNREADABLE && issue.source_path.as_deref() == Some("/end")
-        });
-    (state.status, timing.period.end_basis) = match known_end {
+    let nothing_said = issues.iter().any(|issue| issue.source_path.as_deref() == Some("/end"));
+    (state.status, timing.period.end_basis) = match end {
         Some(_) => (SessionStatus::Completed, EndBasis::Reported),
         None if nothing_said => (SessionStatus::Unknown, EndBasis::Unknown),
         None => (SessionStatus::Active, EndBasis::Open),
     };
-    timing.period.start = known(record.start, "timing.period.start", "/start", issues);
-    timing.period.end = known_end;
-    timing.period.basis = PeriodBasis::Mode;
-    let seconds = record.duration_minutes.and_then(|minutes| minutes.checked_mul(60));
-    timing.charging_for = seconds.map(SignedDuration::from_secs);
+    timing.period.start = known(start, "timing.period.start", "/start", issues);
+    timing.period.end = end;
+    timing.period.basis = basis;
 }
 
 /// The mode also says what kind of place it was, where its word does.
@@ -220,17 +265,6 @@ fn mode(session: &mut ChargingSession, word: String) {
     session.state.mode = Some(Classified::new(class, word));
 }
 
-/// Without a currency these are numbers, not amounts. They are kept as they came.
-fn without_currency(session: &mut ChargingSession, code: Option<String>, amounts: [(&str, Option<i64>); 4]) {
-    if amounts.iter().any(|(_, amount)| amount.is_some()) {
-        session.issues.push(Issue::no_currency("costs", "/currency", code.as_deref()));
-    }
-    for (name, amount) in amounts {
-        session.keep(name, amount);
-    }
-    session.keep("currency", code);
-}
-
 fn place(session: &mut ChargingSession, from: wire::SubSessionLocation) {
     if let Some(name) = from.timezone {
         session.timing.zone = Some(Zone::new(name, ZoneSource::Provider));
@@ -247,48 +281,40 @@ fn place(session: &mut ChargingSession, from: wire::SubSessionLocation) {
     location.coordinates = on_earth.map(Sensitive::new);
 }
 
-fn vehicle(session: &mut ChargingSession, link: &Link<wire::Vehicle>) {
-    let id = link.id_or(|vehicle| vehicle.id.as_deref());
-    let mut vehicle = id.map(Vehicle::of).unwrap_or_default();
-    if let Link::Expanded(from) = link {
-        let trim = from.trim.as_ref().and_then(Link::expanded);
-        let model = trim.and_then(|trim| trim.model.as_ref()?.expanded());
-        vehicle.name = from.description.clone().filter(|text| !text.is_empty());
-        vehicle.model = model.and_then(|model| model.name.clone());
-        vehicle.make = model.and_then(|model| model.make.as_ref()?.expanded()?.name.clone());
-        vehicle.battery_capacity = from.battery_size_watt_hours.and_then(Energy::from_wh);
-        session.parties.user_id = user(from.user.as_ref());
-        session.keep("vehicle.trim", trim.and_then(|trim| trim.name.as_ref()));
+fn assets(
+    session: &mut ChargingSession,
+    vehicle: Option<&Link<wire::Vehicle>>,
+    charge_point: Option<&Link<wire::Evse>>,
+) {
+    if let Some(link) = vehicle {
+        let id = link.id_or(|vehicle| vehicle.id.as_deref());
+        let vehicle = session.parties.vehicle.insert(id.map(Vehicle::of).unwrap_or_default());
+        if let Link::Expanded(from) = link {
+            let trim = from.trim.as_ref().and_then(Link::expanded);
+            let model = trim.and_then(|trim| trim.model.as_ref()?.expanded());
+            vehicle.name = from.description.clone().filter(|text| !text.is_empty());
+            vehicle.model = model.and_then(|model| model.name.clone());
+            vehicle.make = model.and_then(|model| model.make.as_ref()?.expanded()?.name.clone());
+            vehicle.battery_capacity = from.battery_size_watt_hours.and_then(Energy::from_wh);
+            session.parties.user_id = user(from.user.as_ref());
+            session.keep("vehicle.trim", trim.and_then(|trim| trim.name.as_ref()));
+        }
     }
-    session.parties.vehicle = Some(vehicle);
-}
-
-fn charge_point(session: &mut ChargingSession, link: &Link<wire::Evse>) {
-    let id = link.id_or(|evse| evse.id.as_deref());
-    let mut charge_point = id.map(ChargePoint::of).unwrap_or_default();
-    if let Link::Expanded(from) = link {
-        let model = from.model.as_ref().and_then(Link::expanded);
-        charge_point.name.clone_from(&from.cpid);
-        charge_point.model = model.and_then(|model| model.name.clone());
-        charge_point.make = model.and_then(|model| model.make.as_ref()?.expanded()?.name.clone());
-        session.parties.user_id = session.parties.user_id.take().or_else(|| user(from.user.as_ref()));
+    if let Some(link) = charge_point {
+        let id = link.id_or(|evse| evse.id.as_deref());
+        let charge_point = session.parties.charge_point.insert(id.map(ChargePoint::of).unwrap_or_default());
+        if let Link::Expanded(from) = link {
+            let model = from.model.as_ref().and_then(Link::expanded);
+            charge_point.name.clone_from(&from.cpid);
+            charge_point.model = model.and_then(|model| model.name.clone());
+            charge_point.make = model.and_then(|model| model.make.as_ref()?.expanded()?.name.clone());
+            session.parties.user_id = session.parties.user_id.take().or_else(|| user(from.user.as_ref()));
+        }
     }
-    session.parties.charge_point = Some(charge_point);
 }
 
 fn user(link: Option<&Link<wire::User>>) -> Option<String> {
     link?.id_or(|user| user.id.as_deref()).map(Into::into)
-}
-
-/// Intervals tell when energy flowed, which the record itself does not.
-fn energy_usage(session: &mut ChargingSession, usage: wire::EnergyUsage, currency: Option<Currency>) {
-    session.provenance.source_updated_at = usage.last_updated_at;
-    let intervals = intervals(usage, currency, false, &mut session.issues);
-    let charged =
-        || intervals.iter().filter(|interval| interval.energy.is_some_and(|energy| energy > Energy::ZERO));
-    session.timing.charging_started_at = charged().filter_map(|interval| interval.start).min();
-    session.timing.charging_ended_at = charged().filter_map(|interval| interval.end).max();
-    session.details.intervals = if intervals.is_empty() { Detail::None } else { Detail::Some(intervals) };
 }
 
 /// `default_currency` is the session's, for usage that names none.
@@ -299,23 +325,17 @@ fn intervals(
     issues: &mut Vec<Issue>,
 ) -> Vec<Interval> {
     let currency = usage.currency.as_deref().map_or(default_currency, Currency::in_use);
-    let mut unusable = None;
+    let mut unusable = false;
     // Prices are decimal text in the minor unit.
     let mut price = |text: &str| {
-        let price =
-            Decimal::from_str_exact(text.trim()).ok().and_then(|minor| Money::from_minor(minor, currency?));
-        if price.is_none() {
-            unusable.get_or_insert_with(|| text.to_owned());
-        }
+        let minor = Decimal::from_str_exact(text.trim()).ok();
+        let price = minor.and_then(|minor| Money::from_minor(minor, currency?));
+        unusable |= price.is_none();
         price
     };
     let mut intervals = Vec::new();
     for from in usage.intervals.unwrap_or_default() {
-        let mut interval = Interval::default();
-        interval.start = from.started_at;
-        interval.end = from
-            .started_at
-            .and_then(|start| start.checked_add(SignedDuration::from_secs(from.interval_seconds?)).ok());
+        let mut interval = Interval::lasting(from.started_at, from.interval_seconds);
         interval.energy = from.total_energy_delivered_watt_hours.and_then(Energy::from_wh);
         interval.supply_energy = from.meter_usage_watt_hours.and_then(Energy::from_wh);
         interval.unsteered_energy = from.alt_usage_watt_hours.and_then(Energy::from_wh);
@@ -330,14 +350,10 @@ fn intervals(
             from.electricity_cost_sub_unit.as_deref().filter(|_| !merged).and_then(&mut price);
         intervals.push(interval);
     }
-    if let Some(text) = unusable {
+    if unusable {
         let code =
             if currency.is_none() { IssueCode::MONEY_CURRENCY_MISSING } else { IssueCode::FIELD_UNREADABLE };
-        issues.push(
-            Issue::new(code, Severity::Warning)
-                .with_field("details.intervals")
-                .with_observed(format!("price {text:?}")),
-        );
+        issues.push(Issue::new(code, Severity::Warning).with_field("details.intervals"));
     }
     intervals.sort_by_key(|interval| interval.start);
     intervals
@@ -345,6 +361,7 @@ fn intervals(
 
 fn debug_metadata(session: &mut ChargingSession, from: wire::ChargingSubSessionDebugMetadata) {
     use {EndReason as Reason, MeasurementMethod as Method};
+    let kept = serde_json::to_value(&from).ok();
     if let Some(word) = from.energy_usage_calculation_method {
         let class = match word.as_str() {
             "METERED" => Method::Metered,
@@ -355,7 +372,7 @@ fn debug_metadata(session: &mut ChargingSession, from: wire::ChargingSubSessionD
             _ => Method::Unknown,
         };
         for reading in &mut session.energy.readings {
-            *reading = reading.clone().with_method(Classified::new(class, word.as_str()));
+            reading.set_method(Classified::new(class, word.as_str()));
         }
     }
     if let Some(word) = from.finish_reason {
@@ -375,8 +392,5 @@ fn debug_metadata(session: &mut ChargingSession, from: wire::ChargingSubSessionD
         issue.observed = uncapped.map(|energy| format!("{energy} before capping"));
         session.issues.push(issue);
     }
-    session.keep("uncapped_energy_delivered_watt_hours", from.uncapped_energy_delivered_watt_hours);
-    session.keep("start_reason", from.start_reason);
-    session.keep("energy_usage_interpolation_method", from.energy_usage_interpolation_method);
-    session.keep("solar_integration_type", from.solar_integration_type);
+    session.keep("debug_metadata", kept);
 }

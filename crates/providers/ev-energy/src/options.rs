@@ -1,15 +1,14 @@
 //! How to reach an account, and what only ev.energy can be asked for.
 
-use std::fmt;
+use std::{fmt, time::Duration};
 
-use charging_sessions_core::{AccountId, Energy};
-use charging_sessions_http::Policy;
-use jiff::Timestamp;
-use rust_decimal::prelude::ToPrimitive as _;
+use charging_sessions_core::AccountId;
+use charging_sessions_http::{Policy, Quota};
+use jiff::{SignedDuration, Timestamp};
 use secrecy::SecretString;
 use url::Url;
 
-use crate::{CostUnit, default_policy, generated::ListChargingSubSessionsQuery};
+use crate::CostUnit;
 
 /// How to reach an ev.energy account.
 #[derive(Clone, Debug)]
@@ -27,7 +26,7 @@ pub struct Config {
     pub token_url: Option<Url>,
     /// The user to act as, sent as `EvEnergy-User`: an identifier such as `user01HN2…`, or the user's URL.
     pub acting_user: Option<String>,
-    /// Pacing and retry; [`default_policy`] unless changed.
+    /// Pacing and retry. The documented limit unless changed: 1,000 requests in any rolling hour.
     pub policy: Policy,
     /// The unit of `cost` and `cost_per_kilowatt_hour`.
     pub cost_unit: CostUnit,
@@ -35,6 +34,9 @@ pub struct Config {
     pub filter: Filter,
     /// What to receive as an object instead of a link. Each needs its scope.
     pub expand: Vec<Expand>,
+    /// The longest that a vehicle is expected to stay at the plug. 30 days. Only for plug-in sessions, which cannot be
+    /// asked for by time: a listing of a window goes on until all of a page began this much before it.
+    pub longest_stay: SignedDuration,
     /// Ask for intervals of equal price and flow to be merged. Their prices per kilowatt-hour are then lost.
     pub merge_intervals: bool,
 }
@@ -49,10 +51,11 @@ impl Config {
             base_url: Url::parse("https://api.ev.energy/v2/").expect("a valid URL"),
             token_url: None,
             acting_user: None,
-            policy: default_policy(),
+            policy: Policy::default().with_quota(Some(Quota::new(1000, Duration::from_secs(3600)))),
             cost_unit: CostUnit::default(),
             filter: Filter::default(),
             expand: Vec::new(),
+            longest_stay: SignedDuration::from_hours(30 * 24),
             merge_intervals: false,
         }
     }
@@ -64,10 +67,10 @@ impl Config {
 pub struct Filter {
     /// Only this mode, in the provider's word, for example `SMART`.
     pub mode: Option<String>,
-    /// At least this much energy, included. Rounded up to whole watt-hours.
-    pub energy_from: Option<Energy>,
-    /// At most this much energy, included. Rounded down to whole watt-hours.
-    pub energy_to: Option<Energy>,
+    /// At least this much energy in watt-hours, included.
+    pub watt_hours_from: Option<i64>,
+    /// At most this much energy in watt-hours, included.
+    pub watt_hours_to: Option<i64>,
     /// Ended after this instant, excluded.
     pub ended_after: Option<Timestamp>,
     /// Ended before this instant, excluded.
@@ -76,76 +79,53 @@ pub struct Filter {
     pub user_id: Option<String>,
 }
 
-impl Filter {
-    pub(crate) fn into_conditions(self, expand: &[Expand]) -> ListChargingSubSessionsQuery {
-        ListChargingSubSessionsQuery {
-            mode: self.mode,
-            energy_delivered_watt_hours_gte: self
-                .energy_from
-                .and_then(|energy| energy.as_wh().ceil().to_i64()),
-            energy_delivered_watt_hours_lte: self
-                .energy_to
-                .and_then(|energy| energy.as_wh().floor().to_i64()),
-            end_gt: self.ended_after,
-            end_lt: self.ended_before,
-            user_id: self.user_id,
-            expand: expand.iter().map(ToString::to_string).collect(),
-            ..Default::default()
-        }
+/// Something that ev.energy gives as a link, or, if asked, as an object in its place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Expand(&'static str);
+
+impl fmt::Display for Expand {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.0)
     }
 }
 
 macro_rules! expansions {
-    ($($(#[$doc:meta])* $name:ident = $word:literal,)*) => {
-        /// Something that ev.energy gives as a link, or, if asked, as an object in its place.
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-        #[non_exhaustive]
-        pub enum Expand {
-            $($(#[$doc])* $name,)*
-        }
-
+    ($($(#[$doc:meta])* $name:ident = $word:literal;)*) => {
         impl Expand {
+            $($(#[$doc])* pub const $name: Self = Self($word);)*
             /// All of them.
-            pub const ALL: &[Self] = &[$(Self::$name,)*];
-        }
-
-        impl fmt::Display for Expand {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str(match self {
-                    $(Self::$name => $word,)*
-                })
-            }
+            pub const ALL: &[Self] = &[$(Self($word),)*];
         }
     };
 }
 
 expansions! {
     /// The charge point. Needs `evse:read`.
-    ChargePoint = "evse",
+    CHARGE_POINT = "evse";
     /// The charge point's model.
-    ChargePointModel = "evse.model",
+    CHARGE_POINT_MODEL = "evse.model";
     /// The maker of the charge point's model.
-    ChargePointMake = "evse.model.make",
+    CHARGE_POINT_MAKE = "evse.model.make";
     /// The charge point's user. Needs `user:read`.
-    ChargePointUser = "evse.user",
+    CHARGE_POINT_USER = "evse.user";
     /// The vehicle. Needs `vehicle:read`.
-    Vehicle = "vehicle",
+    VEHICLE = "vehicle";
     /// The vehicle's trim.
-    VehicleTrim = "vehicle.trim",
+    VEHICLE_TRIM = "vehicle.trim";
     /// The vehicle's model.
-    VehicleModel = "vehicle.trim.model",
+    VEHICLE_MODEL = "vehicle.trim.model";
     /// The maker of the vehicle's model.
-    VehicleMake = "vehicle.trim.model.make",
+    VEHICLE_MAKE = "vehicle.trim.model.make";
     /// The vehicle's user. Needs `user:read`.
-    VehicleUser = "vehicle.user",
+    VEHICLE_USER = "vehicle.user";
     /// Intervals of energy and price. Saves one request for each sub-session.
-    EnergyUsage = "energy_usage",
+    ENERGY_USAGE = "energy_usage";
     /// When the provider wanted energy to flow.
-    Schedules = "schedules",
+    SCHEDULES = "schedules";
     /// What the provider found odd.
-    Flags = "flags",
+    FLAGS = "flags";
     /// How energy was measured and why the sub-session ended. Needs `debug:read`.
-    DebugMetadata = "debug_metadata",
+    DEBUG_METADATA = "debug_metadata";
     /// The tariff. Needs `tariff:read`.
-    Tariff = "tariff",
+    TARIFF = "tariff";
 }

@@ -1,5 +1,6 @@
 //! The mapping, case by case: a fixture is named after its case, and its snapshot is read in review.
 
+use charging_sessions_core::{ChargingSession, ErrorKind};
 use charging_sessions_ev_energy::{CostUnit, Mapping};
 use charging_sessions_testkit::fixture;
 use jiff::Timestamp;
@@ -21,6 +22,57 @@ fn every_listing_maps_as_its_snapshot_says() {
         let page = Mapping::default().sub_sessions(answer.body(), fetched_at()).unwrap();
         insta::assert_json_snapshot!(format!("listing__{name}"), fixture::page_as_json(&page));
     }
+}
+
+#[test]
+fn every_listing_of_plug_ins_maps_as_its_snapshot_says() {
+    let fixtures = fixture::read_folder(folder("plug_ins")).unwrap();
+    assert!(fixtures.len() >= 5, "the fixtures are gone");
+    for (name, answer) in fixtures {
+        let page = Mapping::default().plug_ins(answer.body(), fetched_at()).unwrap();
+        insta::assert_json_snapshot!(format!("plug_ins__{name}"), fixture::page_as_json(&page));
+    }
+}
+
+#[test]
+fn each_part_of_a_plug_in_keeps_its_own_bytes() {
+    let (_, answer) = fixture::read_folder(folder("plug_ins")).unwrap().pop().unwrap();
+    let page = Mapping::default().plug_ins(answer.body(), fetched_at()).unwrap();
+    let [stay, first, second] = &page.sessions[..] else { panic!("{} records", page.sessions.len()) };
+    let bytes = |session: &ChargingSession| session.provenance.payload.clone().unwrap();
+    assert!(bytes(stay).len() > bytes(first).len() + bytes(second).len());
+    for part in [first, second] {
+        let json: serde_json::Value = serde_json::from_slice(bytes(part).as_bytes()).unwrap();
+        assert_eq!(json["id"], part.key().source_id);
+    }
+}
+
+#[test]
+fn every_event_maps_to_the_sub_session_in_it() {
+    let fixtures = fixture::read_folder(folder("events")).unwrap();
+    assert_eq!(fixtures.len(), 2, "the fixtures are gone");
+    for (name, answer) in fixtures {
+        let session = Mapping::default().event(answer.body(), fetched_at()).unwrap();
+        insta::assert_json_snapshot!(format!("event__{name}"), session);
+    }
+}
+
+#[test]
+fn an_event_that_holds_no_sub_session_is_refused_with_what_it_is() {
+    let event = |kind: &str, data: &str| {
+        let body = format!(r#"{{"type":"{kind}","timestamp":"2026-09-15T06:02:45Z","data":{data}}}"#);
+        Mapping::default().event(&body.into(), fetched_at()).unwrap_err()
+    };
+    let other = event("user.created", "{}");
+    assert_eq!(other.kind(), ErrorKind::Unsupported);
+    assert_eq!(other.to_string(), "ev-energy: the event `user.created` holds no sub-session");
+    for (data, path) in [("[]", "/data/0"), (r#"{"start":null}"#, "/data/0/id"), ("null", "/data/0")] {
+        let error = event("charging_sub_session.ended", data);
+        assert_eq!(error.kind(), ErrorKind::InvalidRecord);
+        assert!(error.to_string().contains(path), "{error}");
+    }
+    let none = Mapping::default().event(&"<html>".into(), fetched_at()).unwrap_err();
+    assert_eq!(none.kind(), ErrorKind::Protocol);
 }
 
 #[test]
@@ -185,7 +237,7 @@ mod any_json {
             prop_assert_eq!(page.sessions.len() + page.rejected.len(), records.len());
             for session in &page.sessions {
                 let text = serde_json::to_string(session).unwrap();
-                prop_assert!(serde_json::from_str::<charging_sessions_core::ChargingSession>(&text).is_ok());
+                prop_assert!(serde_json::from_str::<ChargingSession>(&text).is_ok());
             }
         }
 

@@ -71,8 +71,8 @@ async fn the_sources_own_options_are_sent() {
     let (source, transport) = source(listing("empty"), |config| {
         config.acting_user = Some("user01K3EXAMPLE000000000000001".into());
         config.filter.mode = Some("SMART".into());
-        config.filter.energy_from = Some(Energy::from_mwh(499_001));
-        config.filter.energy_to = Some(Energy::from_mwh(9_999_999));
+        config.filter.watt_hours_from = Some(500);
+        config.filter.watt_hours_to = Some(9_999);
         config.filter.ended_after = Some("2026-09-01T00:00:00Z".parse().unwrap());
         config.filter.ended_before = Some("2026-10-01T00:00:00Z".parse().unwrap());
         config.filter.user_id = Some("me".into());
@@ -128,7 +128,7 @@ async fn bounds_between_microseconds_are_asked_for_too_widely_rather_than_too_na
     source.fetch_page(&SessionQuery::started_in(window), None).await.unwrap();
     let asked = transport.sent()[1].clone();
     assert!(
-        asked.contains("start__gt=2026-09-14T22%3A31%3A05Z&start__lt=2026-09-14T22%3A31%3A05.000003Z"),
+        asked.contains("start__gt=2026-09-14T22%3A31%3A05.000001Z&start__lt=2026-09-14T22%3A31%3A05.000003Z"),
         "{asked}"
     );
 }
@@ -202,4 +202,97 @@ fn no_secret_shows_in_debug() {
     let (source, _) = source(FixtureTransport::new(), |_| ());
     assert!(!format!("{source:?}{source:#?}").contains(SECRET));
     assert!(!format!("{:?}", Config::new("client", SECRET.into())).contains(SECRET));
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_sub_session_and_what_belongs_to_it_can_be_asked_for() {
+    let transport = FixtureTransport::new()
+        .on("/schedules", answer("single/schedules"))
+        .on("/flags", answer("single/flags"))
+        .on("charging_sub_sessions/csub", answer("single/finished"));
+    let (source, transport) = source(transport, |config| config.expand = vec![Expand::ENERGY_USAGE]);
+    let session = source.sub_session("csub01K3EXAMPLE000000000000002").await.unwrap();
+    assert_eq!(session.energy.headline(), Energy::from_wh(21_350));
+    let schedules = source.schedules("csub01K3EXAMPLE000000000000002").await.unwrap();
+    assert_eq!(schedules.len(), 2);
+    assert_eq!((schedules[0].interval_seconds, schedules[0].current_milliamps), (Some(1800), Some(32_000)));
+    assert_eq!((schedules[1].interval_seconds, schedules[1].schedule_type.as_deref()), (None, Some("BOOST")));
+    let flags = source.flags("csub/../x").await.unwrap();
+    assert_eq!(flags[0].name.as_deref(), Some("ENERGY_OVER_DELIVERY"));
+    insta::assert_snapshot!(transport.sent()[1..].join("\n"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_sub_session_that_does_not_exist_is_not_found() {
+    let transport = FixtureTransport::new().on("charging_sub_sessions/", answer("problems/not_found"));
+    let (source, _) = source(transport, |_| ());
+    assert_eq!(source.sub_session("csub1").await.unwrap_err().kind(), ErrorKind::NotFound);
+    assert_eq!(source.schedules("csub1").await.unwrap_err().kind(), ErrorKind::NotFound);
+    assert_eq!(source.flags("csub1").await.unwrap_err().kind(), ErrorKind::NotFound);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_without_the_list_is_an_error_and_not_an_empty_list() {
+    let (source, _) = source(FixtureTransport::new().on("/flags", answer("single/schedules")), |_| ());
+    let error = source.flags("csub1").await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Protocol);
+    assert!(error.to_string().contains("no `flags`"), "{error}");
+}
+
+fn plug_ins(starts: &[&str], next: &str) -> Response {
+    let stays: Vec<_> = starts
+        .iter()
+        .map(|start| {
+            format!(r#"{{"id": "cses-{start}", "start": "{start}", "end": "{start}", "sub_sessions": []}}"#)
+        })
+        .collect();
+    let text = format!("HTTP/1.1 200 OK\nlink: <{next}>; rel=\"next\"\n\n[{}]\n", stays.join(","));
+    fixture::parse(&text).unwrap()
+}
+
+#[tokio::test(start_paused = true)]
+async fn plug_ins_of_a_window_are_read_until_nothing_of_it_can_follow() {
+    let transport = FixtureTransport::new()
+        .on("page_after=2", plug_ins(&["2026-08-03T00:00:00Z", "2026-08-02T23:59:59Z"], "/x?page_after=3"))
+        .on("page_after=3", plug_ins(&["2026-08-01T23:00:00Z", "2026-07-30T00:00:00Z"], "/x?page_after=4"))
+        .on(
+            "charging_sessions",
+            plug_ins(&["2026-09-30T23:00:00Z", "2026-08-20T00:00:00Z"], "/x?page_after=2"),
+        );
+    let (source, transport) = source(transport, |_| ());
+    let source = source.plug_ins();
+    let pages: Vec<_> = source.pages(SessionQuery::started_in(september())).try_collect().await.unwrap();
+    // The third page is the first on which everything began more than 30 days before September.
+    assert_eq!(pages.iter().map(|page| page.sessions.len()).collect::<Vec<_>>(), [1, 0, 0]);
+    insta::assert_snapshot!(transport.sent()[1..].join("\n"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_cursor_of_sub_sessions_is_none_of_plug_ins() {
+    let (source, transport) = source(listing("first_page"), |_| ());
+    let page = source.fetch_page(&SessionQuery::all(), None).await.unwrap();
+    let sent = transport.sent().len();
+    let error = source.plug_ins().fetch_page(&SessionQuery::all(), page.next.as_ref()).await.unwrap_err();
+    assert_eq!((error.kind(), transport.sent().len()), (ErrorKind::InvalidCursor, sent));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_plug_ins_cannot_be_asked_for_is_refused() {
+    let (source, transport) = source(FixtureTransport::new(), |_| ());
+    for query in
+        [SessionQuery::all().with_finished(true), SessionQuery::all().with_asset(AssetRef::vehicle("vhcl1"))]
+    {
+        let error = source.plug_ins().fetch_page(&query, None).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Unsupported);
+    }
+    assert_eq!(transport.sent().len(), 0);
+}
+
+#[test]
+fn a_user_that_no_header_can_hold_is_refused() {
+    let mut config = Config::new("client", SECRET.into());
+    config.acting_user = Some("user\n1".into());
+    let error = EvEnergy::with_transport(config, Arc::new(FixtureTransport::new())).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Config);
+    assert!(error.to_string().contains("`evenergy-user`"), "{error}");
 }

@@ -83,11 +83,8 @@ impl Mapping {
     pub fn current(&self, body: &Bytes, fetched_at: Timestamp) -> Result<Option<ChargingSession>> {
         let Current { session: Some(raw) } = http::json(body)? else { return Ok(None) };
         let origin = Provenance::new(CURRENT, fetched_at, MAPPING_VERSION);
-        let (mut page, _) = self.records(body, &[raw], "/session", &origin);
-        match page.rejected.first() {
-            Some(rejected) => Err(Error::new(ErrorKind::InvalidRecord, rejected.to_string())),
-            None => Ok(page.sessions.pop()),
-        }
+        let (page, _) = self.records(body, &[raw], "/session", &origin);
+        page.into_session()
     }
 
     fn records(&self, body: &Bytes, records: &[&RawValue], at: &str, origin: &Provenance) -> Listed {
