@@ -9,8 +9,8 @@
 use std::{env, num::NonZeroU32};
 
 use charging_sessions::{
-    AssetKind, AssetRef, AssetSource as _, ChargingSessionSource, Energy, IntervalSource as _,
-    RejectedRecord, SessionPage, SessionQuery, TimeWindow, der_connect, ev_energy, podero,
+    AssetKind, AssetRef, AssetSource as _, ChargingSessionSource, IntervalSource as _, RejectedRecord,
+    SessionPage, SessionQuery, TimeWindow, der_connect, ev_energy, podero,
 };
 use charging_sessions_http::Url;
 use charging_sessions_testkit::sandbox::{
@@ -96,8 +96,8 @@ async fn ev_energy() {
     odd.expand = ev_energy::Expand::ALL.to_vec();
     odd.merge_intervals = true;
     odd.filter.mode = Some("SMART".to_owned());
-    odd.filter.energy_from = Energy::from_wh(1);
-    odd.filter.energy_to = Energy::from_wh(100_000);
+    odd.filter.watt_hours_from = Some(1);
+    odd.filter.watt_hours_to = Some(100_000);
     odd.filter.ended_after = Some("2026-01-01T00:00:00Z".parse().unwrap());
     odd.filter.ended_before = Some("2027-01-01T00:00:00Z".parse().unwrap());
     odd.filter.user_id = Some("me".to_owned());
@@ -107,7 +107,11 @@ async fn ev_energy() {
         records(&source, Some(&AssetRef::charge_point("evse01JVES8FCGA3B30V7JZD76J3QW"))).await;
         let session = records(&source, None).await.sessions.remove(0);
         source.fetch_intervals(session.key()).await.unwrap();
-        // Further operations of this adapter belong here.
+        let id = &session.key().source_id;
+        source.sub_session(id).await.unwrap();
+        source.schedules(id).await.unwrap();
+        source.flags(id).await.unwrap();
+        records(&source.plug_ins(), None).await;
     }
 }
 

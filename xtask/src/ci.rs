@@ -10,16 +10,13 @@ use std::{
 use anyhow::{Context, Result, bail, ensure};
 use tempfile::TempDir;
 
-use crate::{codegen, tidy};
-
-#[path = "prism.rs"]
-mod prism;
+use crate::{codegen, prism, tidy};
 
 /// One line of the whole check.
 struct Step {
     name: &'static str,
     run: fn(&Path) -> Result<()>,
-    /// Left out with `--skip-vendor-documents`.
+    /// Left out with `--skip-npm`.
     npm: bool,
 }
 
@@ -166,7 +163,7 @@ fn vendor_documents(root: &Path) -> Result<()> {
 }
 
 /// A folder with these packages, each `name@version`, in `node_modules`.
-fn npm_packages(packages: &[String]) -> Result<TempDir> {
+pub(crate) fn npm_packages(packages: &[String]) -> Result<TempDir> {
     if !runs("npm") {
         install_npm()?;
     }
@@ -191,7 +188,7 @@ fn npm_packages(packages: &[String]) -> Result<TempDir> {
 fn install_npm() -> Result<()> {
     let user = Command::new("id").arg("-u").output().ok().map(|output| output.stdout);
     if user.as_deref().map(<[u8]>::trim_ascii) != Some(b"0") || !runs("apt-get") {
-        bail!("npm is not installed: install it, or leave out what needs it with --skip-vendor-documents");
+        bail!("npm is not installed: install it, or leave out what needs it with --skip-npm");
     }
     let install = ["install", "--yes", "--no-install-recommends", "nodejs", "npm"];
     let apt = |arguments: &[&str]| {
@@ -219,14 +216,14 @@ fn cargo(root: &Path, arguments: &[&str], variables: &[(&str, &str)]) -> Result<
     succeed(&mut command, &format!("cargo {}", arguments.join(" ")))
 }
 
-fn succeed(command: &mut Command, name: &str) -> Result<()> {
+pub(crate) fn succeed(command: &mut Command, name: &str) -> Result<()> {
     let status = command.status().with_context(|| format!("`{name}` cannot be started"))?;
     ensure!(status.success(), "`{name}` ended with {status}");
     Ok(())
 }
 
 /// The cargo that runs us.
-fn program() -> std::ffi::OsString {
+pub(crate) fn program() -> std::ffi::OsString {
     std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into())
 }
 

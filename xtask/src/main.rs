@@ -5,6 +5,7 @@ mod codegen;
 mod compile_time;
 mod fetch_spec;
 mod new_provider;
+mod prism;
 mod tidy;
 
 use std::{
@@ -76,9 +77,9 @@ enum Task {
     Tidy,
     /// Run everything that must hold.
     Ci {
-        /// Leave out the step that installs documents of vendors from npm.
+        /// Leave out the steps that install packages from npm.
         #[arg(long)]
-        skip_vendor_documents: bool,
+        skip_npm: bool,
     },
 }
 
@@ -113,6 +114,6 @@ fn run(arguments: Arguments) -> Result<()> {
         }
         Task::CompileTime { providers } => compile_time::run(&root, &providers),
         Task::Tidy => tidy::run(&root),
-        Task::Ci { skip_vendor_documents } => ci::run(&root, skip_vendor_documents),
+        Task::Ci { skip_npm } => ci::run(&root, skip_npm),
     }
 }

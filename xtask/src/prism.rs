@@ -13,7 +13,7 @@ use std::{
 
 use anyhow::{Context, Result, bail, ensure};
 
-use super::{npm_packages, program, succeed};
+use crate::ci::{npm_packages, program, succeed};
 
 /// The last version that runs on the Node.js of Debian 12.
 const PACKAGE: &str = "@stoplight/prism-cli@5.14.2";
@@ -39,7 +39,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 const LEASH: &str = r#""$@" 2>&1 & child=$!; exec >/dev/null 2>&1; cat; kill -KILL "$child""#;
 
 /// Runs `tests/tests/prism.rs` with what the examples say, and once more with what the schemas allow.
-pub(super) fn run(root: &Path) -> Result<()> {
+pub(crate) fn run(root: &Path) -> Result<()> {
     let folder = npm_packages(&[PACKAGE.to_owned()])?;
     let prism = folder.path().join("node_modules/@stoplight/prism-cli/dist/index.js");
     for answers in [Answers::Examples, Answers::MadeUp] {

@@ -39,6 +39,10 @@ pub enum ErrorKind {
     Protocol,
     /// A single record did not fit the core model.
     InvalidRecord,
+    /// The store of sessions cannot be used: not found, not ours, full, damaged or made by a newer release.
+    Storage,
+    /// Somebody else is writing to the same account in the store, or has taken over.
+    Conflict,
     /// A message is not signed by who it claims to come from, or is too old. Do not act on it.
     Untrusted,
 }
@@ -65,6 +69,8 @@ impl ErrorKind {
             Self::Rejected => "rejected",
             Self::Protocol => "protocol",
             Self::InvalidRecord => "invalid_record",
+            Self::Storage => "storage",
+            Self::Conflict => "conflict",
             Self::Untrusted => "untrusted",
         }
     }

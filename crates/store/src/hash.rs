@@ -1,0 +1,126 @@
+//! What content hashes to.
+
+use std::{fmt, str::FromStr};
+
+use charging_sessions_core::ChargingSession;
+use sha2::{Digest as _, Sha256};
+
+/// A SHA-256 hash. Shown as 64 hexadecimal digits.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Hash([u8; 32]);
+
+impl Hash {
+    /// The hash of these bytes.
+    pub fn of(bytes: &[u8]) -> Self {
+        Self(Sha256::digest(bytes).into())
+    }
+
+    /// The 32 bytes.
+    pub fn as_bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
+}
+
+impl From<[u8; 32]> for Hash {
+    fn from(bytes: [u8; 32]) -> Self {
+        Self(bytes)
+    }
+}
+
+impl fmt::Display for Hash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+impl fmt::Debug for Hash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// A text was not a hash.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct InvalidHash;
+
+impl fmt::Display for InvalidHash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a hash has 64 hexadecimal digits")
+    }
+}
+
+impl std::error::Error for InvalidHash {}
+
+impl FromStr for Hash {
+    type Err = InvalidHash;
+
+    fn from_str(text: &str) -> Result<Self, InvalidHash> {
+        let mut bytes = [0; 32];
+        if text.len() != 64 || !text.is_ascii() {
+            return Err(InvalidHash);
+        }
+        for (byte, digits) in bytes.iter_mut().zip(text.as_bytes().chunks(2)) {
+            let digits = std::str::from_utf8(digits).map_err(|_| InvalidHash)?;
+            *byte = u8::from_str_radix(digits, 16).map_err(|_| InvalidHash)?;
+        }
+        Ok(Self(bytes))
+    }
+}
+
+/// The hash of what a record says, apart from how it reached us.
+///
+/// Left out are the provenance, because reading a record again is no change; the issues, because they follow from the
+/// content; and the relations, because they come from other records as well.
+///
+/// # Panics
+///
+/// Never: a session always serializes.
+pub fn content_hash(session: &ChargingSession) -> Hash {
+    let mut value = serde_json::to_value(session).expect("a session is plain data");
+    if let Some(members) = value.as_object_mut() {
+        members.remove("provenance");
+        members.remove("issues");
+        members.remove("identity");
+    }
+    Hash::of(value.to_string().as_bytes())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use charging_sessions_core::{
+        AccountId, Endpoint, Energy, EnergyReading, Issue, IssueCode, MeasuringPoint, Provenance, ProviderId,
+        RecordKind, SessionKey, SessionStatus, Severity,
+    };
+    use jiff::Timestamp;
+
+    fn session() -> ChargingSession {
+        let key = SessionKey::new(ProviderId::new("x"), AccountId::default(), RecordKind::Charge, "1");
+        let origin = Provenance::new(Endpoint::new("GET /", None), Timestamp::UNIX_EPOCH, 1);
+        ChargingSession::new(key, SessionStatus::Completed, origin)
+    }
+
+    #[test]
+    fn only_what_a_record_says_counts() {
+        let plain = content_hash(&session());
+        let mut other = session();
+        other.provenance.fetched_at = Timestamp::MAX;
+        other.provenance.mapping_version = 9;
+        other.identity.parent = Some(other.identity.key.clone());
+        other.issues.push(Issue::new(IssueCode::ENERGY_CAPPED, Severity::Info));
+        assert_eq!(content_hash(&other), plain);
+        let energy = Energy::from_wh(1).unwrap();
+        other.energy.readings.push(EnergyReading::import(energy, MeasuringPoint::Unknown));
+        assert_ne!(content_hash(&other), plain);
+    }
+
+    #[test]
+    fn a_hash_is_read_back_from_its_text() {
+        let hash = Hash::of(b"abc");
+        assert_eq!(hash.to_string(), "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
+        assert_eq!(hash.to_string().parse(), Ok(hash));
+        for text in ["", "ba78", &"g".repeat(64), &"é".repeat(32)] {
+            assert_eq!(text.parse::<Hash>(), Err(InvalidHash));
+        }
+    }
+}

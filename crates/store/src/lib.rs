@@ -1,0 +1,306 @@
+//! Where a copy of all sessions is kept: what is true now, what was true before, and the bytes it was read from.
+//!
+//! [`SessionStore`] is the contract. A store is written by one run at a time for each account, and read by anybody
+//! at any time.
+
+// A library that panics on data takes its user's program down with it.
+#![cfg_attr(not(test), warn(clippy::unwrap_used))]
+
+use std::fmt;
+
+use async_trait::async_trait;
+use charging_sessions_core::{
+    AccountId, AssetRef, ChargingSession, Cursor, Payload, ProviderId, RecordKind, RejectedRecord, Result,
+    SessionKey, SessionStatus, TimeWindow,
+};
+use jiff::Timestamp;
+
+mod hash;
+
+pub use hash::{Hash, InvalidHash, content_hash};
+
+/// One account at one provider: what a run writes.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Account {
+    /// The provider.
+    pub provider: ProviderId,
+    /// The user's own name for the account.
+    pub account: AccountId,
+}
+
+impl fmt::Display for Account {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.provider, self.account)
+    }
+}
+
+/// A part of an account that is listed as a whole: what starts in a window, of all assets or of one.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Slice {
+    /// What starts in this window; whatever the time, if there is none.
+    pub window: Option<TimeWindow>,
+    /// Of this asset; of all, if there is none.
+    pub asset: Option<AssetRef>,
+    /// Of these kinds of records, because one account may be listed at several levels.
+    pub kinds: Vec<RecordKind>,
+}
+
+/// The right to write to one account, from [`SessionStore::begin`] until it is dropped or the process ends.
+///
+/// It carries an epoch, and every write states it: a run that was stopped for a while and then goes on, while
+/// another has taken over, is refused instead of writing over it.
+pub trait Lease: fmt::Debug + Send + Sync {
+    /// What may be written to.
+    fn account(&self) -> &Account;
+    /// The number of this run among all of the account, rising.
+    fn epoch(&self) -> u64;
+}
+
+/// What a page of a listing brings. It is written as one: the rows and the place after them, or nothing.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct Batch {
+    /// The part of the account that is being listed.
+    pub slice: Slice,
+    /// The place that the page was read from: what the store has as the place in this slice, or the write is refused.
+    pub from: Option<Cursor>,
+    /// The place after the page. `None` at the end of the listing.
+    pub next: Option<Cursor>,
+    /// Sessions of the page.
+    pub sessions: Vec<ChargingSession>,
+    /// Records that could not be mapped.
+    pub rejected: Vec<RejectedRecord>,
+    /// When it was read.
+    pub at: Timestamp,
+}
+
+impl Batch {
+    /// A page of `slice`, read from `from`.
+    pub fn new(slice: Slice, from: Option<Cursor>, at: Timestamp) -> Self {
+        Self { slice, from, next: None, sessions: Vec::new(), rejected: Vec::new(), at }
+    }
+}
+
+/// What a write changed.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Changes {
+    /// Records that were not known.
+    pub new: Vec<SessionKey>,
+    /// Records whose content is another than before.
+    pub changed: Vec<SessionKey>,
+    /// How many records are as they were.
+    pub unchanged: u64,
+    /// Records that had vanished and are there again.
+    pub returned: Vec<SessionKey>,
+    /// Records that are no longer in a part of the account that was read as a whole.
+    pub vanished: Vec<SessionKey>,
+    /// How many rejected records were put in quarantine that were not there already.
+    pub quarantined: u64,
+}
+
+/// A part of an account that was read as a whole.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Coverage {
+    /// The part.
+    pub slice: Slice,
+    /// When the reading of it began.
+    pub began_at: Timestamp,
+    /// When its end was reached.
+    pub completed_at: Timestamp,
+}
+
+/// A session as it is known now.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct StoredSession {
+    /// The record. Its payload is not loaded: ask for it by [`payload`](Self::payload).
+    pub session: ChargingSession,
+    /// How often it has changed, from 1.
+    pub revision: u32,
+    /// When it was first seen.
+    pub first_seen_at: Timestamp,
+    /// When it last came in a page.
+    pub last_seen_at: Timestamp,
+    /// Since when it is no longer listed, if it has vanished.
+    pub missing_since: Option<Timestamp>,
+    /// What its content hashes to.
+    pub content: Hash,
+    /// Where its payload is kept, if it had one.
+    pub payload: Option<Hash>,
+}
+
+/// Why there is another revision of a record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Reason {
+    /// It was not known.
+    New,
+    /// The provider gave it with another content.
+    Changed,
+    /// It was in a part of the account that was read as a whole, and is there no longer.
+    Vanished,
+    /// It had vanished and is there again.
+    Returned,
+    /// The same payload was mapped anew, by another version of the mapping.
+    Remapped,
+}
+
+/// One state of a record. Revisions are only ever added.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct Revision {
+    /// Its number, from 1.
+    pub number: u32,
+    /// When it was written.
+    pub at: Timestamp,
+    /// Why.
+    pub reason: Reason,
+    /// The record as it was then, without its payload.
+    pub session: ChargingSession,
+    /// What its content hashes to.
+    pub content: Hash,
+    /// Where its payload is kept.
+    pub payload: Option<Hash>,
+}
+
+/// A record that could not be mapped, kept until a later release can.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct Quarantined {
+    /// Of which account.
+    pub account: Account,
+    /// The record, with its bytes and the reason.
+    pub record: RejectedRecord,
+    /// When it first came.
+    pub first_seen_at: Timestamp,
+    /// When it last came.
+    pub last_seen_at: Timestamp,
+}
+
+/// Which sessions to read from a store. All conditions must hold; those that are not given hold always.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Filter {
+    /// Of this provider.
+    pub provider: Option<ProviderId>,
+    /// Of this account.
+    pub account: Option<AccountId>,
+    /// That start in this window. Sessions without a start are left out.
+    pub window: Option<TimeWindow>,
+    /// Of this kind.
+    pub kind: Option<RecordKind>,
+    /// Of this status.
+    pub status: Option<SessionStatus>,
+    /// Of this vehicle or charge point, by the provider's identifier.
+    pub asset: Option<AssetRef>,
+    /// Only those that are still there, or only those that have vanished.
+    pub vanished: Option<bool>,
+}
+
+/// How a run ended, for the log of runs.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct RunReport {
+    /// When it began.
+    pub began_at: Timestamp,
+    /// When it ended.
+    pub ended_at: Timestamp,
+    /// How many requests it cost, sign-in and retries included.
+    pub requests: u64,
+    /// How many records were new, changed, unchanged, returned, vanished and quarantined.
+    pub counts: [u64; 6],
+    /// What ended it before its time, if something did.
+    pub error: Option<String>,
+}
+
+/// Keeps sessions. Implemented by SQLite in this crate.
+///
+/// # Contract
+///
+/// - What a method writes, it writes as one: after a crash, all of it is there or nothing.
+/// - Writing the same batch again changes nothing but the times at which records were seen.
+/// - Revisions, payloads and runs are only ever added.
+///
+/// Errors of the store itself are of [`ErrorKind::Storage`](charging_sessions_core::ErrorKind::Storage), and say
+/// what to do; a writer that is not alone, or no longer the one, gets
+/// [`ErrorKind::Conflict`](charging_sessions_core::ErrorKind::Conflict).
+#[async_trait]
+pub trait SessionStore: fmt::Debug + Send + Sync {
+    /// Begins to write to an account.
+    ///
+    /// # Errors
+    ///
+    /// `Conflict` if another run is writing to it.
+    async fn begin(&self, account: &Account, now: Timestamp) -> Result<Box<dyn Lease>>;
+
+    /// The place in the listing of a slice at which a run was interrupted; `None` if none was.
+    async fn place(&self, account: &Account, slice: &Slice) -> Result<Option<Cursor>>;
+
+    /// Writes a page, and moves the place in its slice. For each session: unknown keys are added; another
+    /// [content](content_hash) is a new revision; the same content changes nothing but when it was seen. A parent that
+    /// is known is not forgotten when the record comes without it.
+    ///
+    /// At the end of the listing, when [`Batch::next`] is `None`, the slice is covered; what is in the store for it and
+    /// did not come since the listing began has vanished, which is a revision, too. Nothing is ever deleted.
+    ///
+    /// # Errors
+    ///
+    /// `Conflict` if the lease is not the latest of the account, or if the place in the slice is not the one that the
+    /// page was read from.
+    async fn commit(&self, lease: &dyn Lease, batch: Batch) -> Result<Changes>;
+
+    /// Gives up the place in a slice, so that its listing starts again: for a cursor that the provider refuses.
+    async fn restart(&self, lease: &dyn Lease, slice: &Slice) -> Result<()>;
+
+    /// Writes what a newer mapping makes of stored payloads, as revisions of their own reason. Content that is the
+    /// same changes nothing but the version of the mapping.
+    async fn remap(
+        &self,
+        lease: &dyn Lease,
+        sessions: Vec<ChargingSession>,
+        now: Timestamp,
+    ) -> Result<Changes>;
+
+    /// Notes how a run ended.
+    async fn log_run(&self, lease: &dyn Lease, run: &RunReport) -> Result<()>;
+
+    /// The runs of an account, the latest first, at most `limit`.
+    async fn runs(&self, account: &Account, limit: u32) -> Result<Vec<RunReport>>;
+
+    /// The accounts that have ever been written to.
+    async fn accounts(&self) -> Result<Vec<Account>>;
+
+    /// Sessions in the order of their keys, at most `limit`, beginning after the key `after`.
+    async fn sessions(
+        &self,
+        filter: &Filter,
+        after: Option<&SessionKey>,
+        limit: u32,
+    ) -> Result<Vec<StoredSession>>;
+
+    /// One session.
+    async fn session(&self, key: &SessionKey) -> Result<Option<StoredSession>>;
+
+    /// Everything that a session has been, oldest first.
+    async fn revisions(&self, key: &SessionKey) -> Result<Vec<Revision>>;
+
+    /// Sessions whose [handle](SessionKey::id) begins with these hexadecimal digits, at most 10.
+    async fn find(&self, handle: &str) -> Result<Vec<SessionKey>>;
+
+    /// Bytes that were received.
+    async fn payload(&self, hash: &Hash) -> Result<Option<Payload>>;
+
+    /// What has been read as a whole, by the start of its window.
+    async fn coverage(&self, account: &Account) -> Result<Vec<Coverage>>;
+
+    /// Records that could not be mapped, of one account or of all.
+    async fn quarantine(&self, account: Option<&Account>) -> Result<Vec<Quarantined>>;
+
+    /// Takes records out of quarantine, because they can be mapped now.
+    async fn release(&self, lease: &dyn Lease, payloads: &[Hash]) -> Result<()>;
+}
+
+// The trait stays usable as `dyn`.
+const _: fn(&dyn SessionStore) = |_| {};
