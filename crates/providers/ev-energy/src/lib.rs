@@ -19,12 +19,30 @@
 //! # }
 //! ```
 //!
+//! Stays at the plug are listed by [`EvEnergy::plug_ins`]. Webhooks are verified by [`webhook::Verifier`] and read by
+//! [`Mapping::event`], without a server:
+//!
+//! ```
+//! use charging_sessions_core::{ChargingSession, Result};
+//! use charging_sessions_ev_energy::{Mapping, webhook::Verifier};
+//! # use charging_sessions_http::{Bytes, http::HeaderMap};
+//! use jiff::Timestamp;
+//!
+//! fn received(verifier: &Verifier, headers: &HeaderMap, body: &Bytes) -> Result<ChargingSession> {
+//!     let now = Timestamp::now();
+//!     verifier.verify(headers, body, now)?;
+//!     Mapping::default().event(body, now)
+//! }
+//! ```
+//!
 //! # Where each field goes
 //!
 //! | ev.energy | core record |
 //! |---|---|
 //! | `id` | `identity.key.source_id` |
 //! | `start`, `end` | `timing.period`, basis `mode`; `state.status` is active while `end` is null |
+//! | `start`, `end` of a plug-in session | `timing.plugged_in_at`, `timing.unplugged_at`; also `timing.period`, basis `plug_in` |
+//! | `sub_sessions` of a plug-in session | records of their own, with the plug-in session as `identity.parent` |
 //! | `mode` | `state.mode`; `UNMANAGED_HOME` and the two `…_OTG` also `place.location.category` |
 //! | `vehicle`, `evse` | `parties.vehicle`, `parties.charge_point`: the identifier of the link; expanded also name, make, model, battery, user |
 //! | `energy_delivered_watt_hours` | `energy.readings[0]`, net, at the vehicle's inlet |
@@ -40,7 +58,7 @@
 //! | `labels` | `place.labels` |
 //! | `tariff` | `parties.tariff_id`; expanded also the name, and `extra` |
 //! | `energy_usage` (expanded) | `details.intervals`, `timing.charging_started_at` and `…ended_at`, `provenance.source_updated_at` |
-//! | `debug_metadata` (expanded) | the method of the reading, `state.end_reason`, the issue `energy.capped`, `extra` |
+//! | `debug_metadata` (expanded) | the method of the reading, `state.end_reason`, the issue `energy.capped`; all of it in `extra` |
 //! | `flags`, `schedules`, `carbon_feed`, `grid_feeds`, `solar_mode_type`, `grid_energy_delivered`, `solar_energy_delivered` | `extra`, under their own names |
 //! | `url`, `assessment`, and what is not named here | the raw payload only |
 //!
@@ -58,6 +76,9 @@
 //! | `start__gt` excludes its bound (from its name; not stated) | asked for one microsecond less, and what lies outside the window is left out here | the OpenAPI document |
 //! | The wait after 429 is spelt `Retry-After` or `RetryAfter` | both are read | [rate limits](https://developers.ev.energy/docs/rate_limiting) |
 //! | 1,000 requests in any rolling hour, shared by all client-credentials traffic | that is the default of [`Config::policy`]; bursts are allowed | the same |
+//! | Plug-in sessions have no filters and are listed newest first, by which instant is not stated | a listing of a window goes on until a page began [`Config::longest_stay`] before it | the OpenAPI document |
+//! | Only a plug-in session knows its sub-sessions, and there are none from before July 2026 | they are listed with it and get it as their parent | the same |
+//! | Webhooks get lost, and none tells of corrections | they do not replace listings | [webhooks](https://developers.ev.energy/docs/webhooks) |
 //! | Energy and cost may be corrected after the end, without a sign | no `updated_since`; read a window again after some days | [webhooks](https://developers.ev.energy/docs/webhooks) |
 //! | `EvEnergy-User` is a user's URL in one place and an identifier in another | [`Config::acting_user`] is sent as given | [user header](https://developers.ev.energy/docs/user-header) |
 //! | `end` is `null` while a sub-session runs, and figures are then partial | status active | the OpenAPI document |
@@ -81,6 +102,7 @@ use charging_sessions_http::{Bytes, Client, Dialect, LinkPlace, OAuth2, Transpor
 use http::HeaderName;
 use jiff::{SignedDuration, Timestamp, Unit};
 
+pub use charging_sessions_http::webhook;
 pub use details::{Flag, Schedule};
 use generated::{ListChargingSessionsQuery, ListChargingSubSessionsQuery};
 pub use map::{CostUnit, Mapping};

@@ -182,15 +182,14 @@ impl Mapping {
             session.issues.push(Issue::no_currency("costs", "/currency", record.currency.as_deref()));
             session.keep("currency", record.currency);
         }
-        let energy = record.energy_delivered_watt_hours;
-        let energy = session.fit("energy_delivered_watt_hours", energy, Energy::from_wh);
+        let wh = Energy::from_wh;
+        let energy = session.fit("energy_delivered_watt_hours", record.energy_delivered_watt_hours, wh);
         let reading = energy.map(|energy| EnergyReading::net(energy, MeasuringPoint::VehicleInlet));
         session.energy.readings.extend(reading);
-        let grid = record.grid_energy_delivered_watt_hours;
-        session.energy.sources.grid = session.fit("grid_energy_delivered_watt_hours", grid, Energy::from_wh);
-        let solar = record.solar_energy_delivered_watt_hours;
-        session.energy.sources.solar =
-            session.fit("solar_energy_delivered_watt_hours", solar, Energy::from_wh);
+        let (grid, solar) =
+            (record.grid_energy_delivered_watt_hours, record.solar_energy_delivered_watt_hours);
+        session.energy.sources.grid = session.fit("grid_energy_delivered_watt_hours", grid, wh);
+        session.energy.sources.solar = session.fit("solar_energy_delivered_watt_hours", solar, wh);
         session.state_of_charge.added =
             session.fit("percentage_added", record.percentage_added, Percent::from_f64);
         session.emissions.total = record.total_co2_grams.map(Grams::from);
