@@ -11,7 +11,10 @@ use charging_sessions::{
     AssetKind, AssetSource, Capabilities, ChargingSessionSource, SessionQuery, der_connect, ev_energy, podero,
 };
 use charging_sessions_http::{Policy, Response};
-use charging_sessions_testkit::fixture::{self, FixtureTransport};
+use charging_sessions_testkit::{
+    conformance::CHECKS,
+    fixture::{self, FixtureTransport},
+};
 use coverage::Schemas;
 use serde_json::{Value, json};
 use workspace_tests::adapters::ADAPTERS;
@@ -25,6 +28,7 @@ fn the_page_of_providers_is_current() {
          `UPDATE_DOCS=1 cargo test -p workspace-tests --test providers`.\n",
     );
     capabilities(&mut page);
+    contract(&mut page);
     for adapter in ADAPTERS {
         let provider = adapter.provider.as_str();
         writeln!(page, "\n## {provider}\n\n### Quirks\n\n{}", quirks(provider)).unwrap();
@@ -84,6 +88,28 @@ fn capabilities(page: &mut String) {
     for (name, claim) in CLAIMS {
         let cells: Vec<_> = ADAPTERS.iter().map(|adapter| claim(&adapter.capabilities)).collect();
         writeln!(page, "| {name} | {} |", cells.join(" | ")).unwrap();
+    }
+}
+
+/// What the suite asks of every adapter, and who runs it.
+fn contract(page: &mut String) {
+    page.push_str(
+        "\n## What each is held to\n\nEvery adapter runs the same suite against a sandbox, in its \
+         `tests/conformance.rs`. What a source does not declare is only asked of it to be refused. That each check can \
+         fail is proven by sources that break just that promise, in `crates/testkit/tests/conformance.rs`.\n\n|",
+    );
+    for adapter in ADAPTERS {
+        write!(page, " | {}", adapter.provider).unwrap();
+    }
+    writeln!(page, " |\n|---{}|", "|---".repeat(ADAPTERS.len())).unwrap();
+    let runs = |provider: &str| {
+        let tests = format!("{}/../crates/providers/{provider}/tests", env!("CARGO_MANIFEST_DIR"));
+        fs::read_to_string(format!("{tests}/conformance.rs")).is_ok_and(|text| text.contains("conformance(&"))
+    };
+    let cells: String =
+        ADAPTERS.iter().map(|adapter| format!("| {} ", mark(runs(adapter.provider.as_str())))).collect();
+    for check in CHECKS {
+        writeln!(page, "| {} {cells}|", check.name).unwrap();
     }
 }
 

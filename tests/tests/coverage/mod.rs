@@ -152,7 +152,7 @@ impl Schemas {
             }
         }
         let mut members = Map::new();
-        self.members(schema, name, &mut members);
+        self.members(schema, &mut members);
         if !members.is_empty() {
             let mut object = Map::new();
             for (key, member) in &members {
@@ -207,13 +207,13 @@ impl Schemas {
     }
 
     /// The properties of a schema, with those that it takes over from others.
-    fn members(&self, schema: &Value, name: &str, members: &mut Map<String, Value>) {
+    fn members(&self, schema: &Value, members: &mut Map<String, Value>) {
         for part in schema["allOf"].as_array().into_iter().flatten() {
             match part["$ref"].as_str() {
                 Some(reference) => {
-                    self.members(&self.schemas[reference.rsplit('/').next().unwrap()], name, members);
+                    self.members(&self.schemas[reference.rsplit('/').next().unwrap()], members);
                 }
-                None => self.members(part, name, members),
+                None => self.members(part, members),
             }
         }
         members.extend(schema["properties"].as_object().cloned().unwrap_or_default());

@@ -125,13 +125,10 @@ pub const CAPABILITIES: Capabilities = Capabilities::none()
     .look_back(SignedDuration::from_hours(7 * 24))
     .max_page_size(MAX_PAGE_SIZE);
 
-/// What the source of [plug-in sessions](EvEnergy::plug_ins) can do.
-pub const PLUG_IN_CAPABILITIES: Capabilities = Capabilities::none()
-    .window()
-    .active_sessions()
-    .cost()
-    .look_back(SignedDuration::from_hours(7 * 24))
-    .max_page_size(MAX_PAGE_SIZE);
+/// What the source of [plug-in sessions](EvEnergy::plug_ins) can do. A page holds as many of them as asked for, and
+/// besides the sub-sessions in them.
+pub const PLUG_IN_CAPABILITIES: Capabilities =
+    Capabilities::none().window().active_sessions().cost().look_back(SignedDuration::from_hours(7 * 24));
 
 const DIALECT: Dialect = Dialect::new()
     .with_retry_after(&["retry-after", "retryafter"])

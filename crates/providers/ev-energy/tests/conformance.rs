@@ -2,15 +2,15 @@
 
 use std::time::Duration;
 
+use charging_sessions_core::Result;
 use charging_sessions_ev_energy::{Config, EvEnergy};
 use charging_sessions_testkit::{
     conformance::{Parts, Subject, conformance, identifiers},
-    sandbox::ev_energy::EvEnergySandbox,
+    sandbox::{Running, ev_energy::EvEnergySandbox},
 };
 
-#[tokio::test]
-async fn keeps_the_contract() {
-    let sandbox = EvEnergySandbox::builder()
+async fn start() -> Running<EvEnergySandbox> {
+    EvEnergySandbox::builder()
         .seed(7)
         .now("2026-11-20T12:00:00Z".parse().unwrap())
         .days(21)
@@ -18,16 +18,37 @@ async fn keeps_the_contract() {
         .build()
         .start()
         .await
-        .unwrap();
+        .unwrap()
+}
+
+fn source(sandbox: &EvEnergySandbox) -> impl Fn(Parts) -> Result<EvEnergy> + use<> {
     let mut config = Config::new(sandbox.client_id(), sandbox.client_secret().into());
     config.base_url = sandbox.base_url().parse().unwrap();
-    let build = move |parts: Parts| {
+    move |parts| {
         let mut config = config.clone();
         config.policy = parts.policy;
         EvEnergy::with_transport(config, parts.transport)
-    };
-    let subject = Subject::new(build, identifiers(&sandbox.truth(), "/id"))
+    }
+}
+
+#[tokio::test]
+async fn keeps_the_contract() {
+    let sandbox = start().await;
+    let subject = Subject::new(source(&sandbox), identifiers(&sandbox.truth(), "/id"))
         .with_intervals()
         .with_secrets([sandbox.client_secret()]);
     conformance(&subject).await;
+}
+
+#[tokio::test]
+async fn plug_ins_keep_the_contract() {
+    let sandbox = start().await;
+    let truth = sandbox.plug_in_truth();
+    let mut records = identifiers(&truth, "/id");
+    for part in truth.as_array().unwrap().iter().flat_map(|stay| stay["sub_sessions"].as_array().unwrap()) {
+        records.insert(part.as_str().unwrap().rsplit('/').next().unwrap().to_owned());
+    }
+    let source = source(&sandbox);
+    let subject = Subject::new(move |parts| Ok(source(parts)?.plug_ins()), records);
+    conformance(&subject.with_secrets([sandbox.client_secret()])).await;
 }
