@@ -97,6 +97,9 @@ pub(crate) struct SessionsArgs {
     /// What to receive in full instead of as a link. May be repeated; each needs its scope. ev.energy only.
     #[arg(long, value_name = "FIELD", value_parser = expand)]
     pub(crate) expand: Vec<Expand>,
+    /// Stays at the plug, each followed by the sub-sessions in it. ev.energy only.
+    #[arg(long, conflicts_with_all = ["mode", "expand"])]
+    pub(crate) plug_ins: bool,
     /// How many records to ask for at once; the provider's largest unless given.
     #[arg(long, value_name = "N")]
     pub(crate) page_size: Option<NonZeroU32>,

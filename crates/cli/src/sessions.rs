@@ -54,7 +54,8 @@ fn ev_energy(args: &SessionsArgs) -> Result<ev_energy::EvEnergy, Failure> {
     config.acting_user.clone_from(&args.acting_user);
     config.filter.mode.clone_from(&args.mode);
     config.expand.clone_from(&args.expand);
-    Ok(ev_energy::EvEnergy::new(config)?)
+    let source = ev_energy::EvEnergy::new(config)?;
+    Ok(if args.plug_ins { source.plug_ins() } else { source })
 }
 
 /// An option that would silently do nothing is a mistake of the user's.
@@ -63,6 +64,7 @@ fn refuse_what_is_for_others(args: &SessionsArgs) -> Result<(), Failure> {
         ("--acting-user", args.acting_user.is_some(), Provider::EvEnergy, "ev.energy"),
         ("--mode", args.mode.is_some(), Provider::EvEnergy, "ev.energy"),
         ("--expand", !args.expand.is_empty(), Provider::EvEnergy, "ev.energy"),
+        ("--plug-ins", args.plug_ins, Provider::EvEnergy, "ev.energy"),
         ("--organisation", args.organisation.is_some(), Provider::Podero, "Podero"),
         ("--scope", args.scope.is_some(), Provider::DerConnect, "DER-Connect"),
     ];

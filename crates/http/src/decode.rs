@@ -187,11 +187,15 @@ pub fn member<T: DeserializeOwned>(body: &Bytes, name: &str) -> Result<Vec<T>> {
     serde_json::from_str(raw).map_err(|e| unreadable("a list", raw, &e, &format!("/{name}")))
 }
 
-/// The elements of the list `name` in a record, each as it stands; none if there is no such list.
+/// The elements of the list `name` in a record, each as it stands; none if there is no such list, or null. What is no
+/// list stands as its only element, so that it is rejected as a record and not lost.
 pub fn list_in<'a>(record: &'a Payload, name: &str) -> Vec<&'a RawValue> {
     let members = serde_json::from_slice::<BTreeMap<Cow<'_, str>, &RawValue>>(record.as_bytes());
-    let list = members.ok().and_then(|members| members.get(name).copied());
-    list.and_then(|list| serde_json::from_str(list.get()).ok()).unwrap_or_default()
+    let Some(list) = members.ok().and_then(|members| members.get(name).copied()) else { return Vec::new() };
+    match serde_json::from_str::<Option<Vec<&RawValue>>>(list.get()) {
+        Ok(elements) => elements.unwrap_or_default(),
+        Err(_) => vec![list],
+    }
 }
 
 fn unreadable(expected: &str, text: &str, error: &serde_json::Error, pointer: &str) -> Error {

@@ -21,7 +21,7 @@ async fn start() -> Running<EvEnergySandbox> {
         .unwrap()
 }
 
-fn source(sandbox: &EvEnergySandbox) -> impl Fn(Parts) -> Result<EvEnergy> + use<> {
+fn source(sandbox: &Running<EvEnergySandbox>) -> impl Fn(Parts) -> Result<EvEnergy> + use<> {
     let mut config = Config::new(sandbox.client_id(), sandbox.client_secret().into());
     config.base_url = sandbox.base_url().parse().unwrap();
     move |parts| {

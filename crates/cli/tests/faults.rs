@@ -1,0 +1,185 @@
+//! What goes wrong at each provider, and what the program makes of it: one sentence, and a code that tells.
+
+use std::{
+    collections::BTreeSet,
+    process::{Command, Output},
+};
+
+use charging_sessions_testkit::{
+    conformance::identifiers,
+    sandbox::{Fault, der_connect::DerConnectSandbox, ev_energy::EvEnergySandbox, podero::PoderoSandbox},
+};
+use serde_json::{Value, json};
+
+const SECRET: &str = "s3cret-of-the-client";
+const NOW: &str = "2026-11-20T12:00:00Z";
+
+/// A sandbox that runs, seen through what all of them have.
+struct Place {
+    provider: &'static str,
+    arguments: Vec<String>,
+    inject: Box<dyn Fn(Fault) + Send + Sync>,
+    /// The path of a page of sessions has this in it.
+    listing: &'static str,
+    records: BTreeSet<String>,
+}
+
+macro_rules! place {
+    ($sandbox:ident, $provider:literal, $listing:literal, $pointer:literal, |$it:ident| $($argument:expr),*) => {{
+        let builder = $sandbox::builder().seed(7).now(NOW.parse().unwrap()).days(30).dirt(false);
+        let $it = builder.credentials("client", SECRET).build().start().await.unwrap();
+        let records = identifiers(&$it.truth(), $pointer);
+        let arguments = vec![$($argument),*];
+        Place {
+            provider: $provider,
+            arguments: arguments.into_iter().map(|argument: String| argument).collect(),
+            listing: $listing,
+            records,
+            inject: Box::new(move |fault| $it.inject(fault)),
+        }
+    }};
+}
+
+async fn places() -> Vec<Place> {
+    vec![
+        place!(EvEnergySandbox, "ev-energy", "charging_sub_sessions", "/id", |it| {
+            format!("--base-url={}", it.base_url())
+        }),
+        place!(
+            PoderoSandbox,
+            "podero",
+            "/sessions",
+            "/session/id",
+            |it| format!("--base-url={}", it.base_url()),
+            format!("--organisation={}", it.org_id())
+        ),
+        place!(
+            DerConnectSandbox,
+            "der-connect",
+            "/charge-sessions",
+            "/session/id",
+            |it| format!("--base-url={}", it.base_url()),
+            format!("--token-url={}", it.token_url())
+        ),
+    ]
+}
+
+struct Ran {
+    code: i32,
+    out: String,
+    err: String,
+}
+
+impl Ran {
+    fn ids(&self) -> BTreeSet<String> {
+        let id = |line: &str| {
+            let record: Value = serde_json::from_str(line).unwrap();
+            record["identity"]["key"]["source_id"].as_str().unwrap().to_owned()
+        };
+        self.out.lines().map(id).collect()
+    }
+}
+
+impl Place {
+    /// Runs `sessions` against the sandbox while this fault waits there.
+    async fn run(&self, fault: Option<Fault>, arguments: &[&str], secret: &str) -> Ran {
+        if let Some(fault) = fault {
+            (self.inject)(fault);
+        }
+        let mut program = Command::new(env!("CARGO_BIN_EXE_charging-sessions"));
+        program
+            .args(["sessions", "--provider", self.provider, "--client-id", "client", "--format", "jsonl"])
+            .args(&self.arguments)
+            .args(arguments)
+            .env("CHARGING_SESSIONS_CLIENT_SECRET", secret)
+            .env_remove("CHARGING_SESSIONS_LOG");
+        // The sandbox answers from this process, so the runtime must go on meanwhile.
+        let output = tokio::task::spawn_blocking(move || program.output().unwrap()).await.unwrap();
+        let Output { status, stdout, stderr } = output;
+        let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+        let ran = Ran { code: status.code().unwrap(), out: text(stdout), err: text(stderr) };
+        assert!(!ran.out.contains(secret) && !ran.err.contains(secret), "a secret shows");
+        assert!(!ran.err.contains("panicked"), "{}", ran.err);
+        ran
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn faults_that_pass_are_got_over_at_every_provider() {
+    for place in places().await {
+        let on_listing = |fault: Fault| Some(fault.on_path(place.listing));
+        for (name, fault) in [
+            ("nothing", None),
+            ("a burst of 503", on_listing(Fault::status(503).times(2))),
+            ("a cut body", on_listing(Fault::cut_body(50))),
+            ("a wait", on_listing(Fault::too_many_requests("retry-after", 1))),
+            ("a token taken back", on_listing(Fault::revoke_tokens())),
+            ("another content type", on_listing(Fault::content_type("text/plain"))),
+            ("a page twice", on_listing(Fault::repeat_page())),
+            ("an unknown field", on_listing(Fault::set_field(0, "new_in_2027", json!({"x": [1]})))),
+            ("late", on_listing(Fault::latency(std::time::Duration::from_millis(300)))),
+        ] {
+            let ran = place.run(fault, &[], SECRET).await;
+            assert_eq!(ran.code, 0, "{}, {name}: {}", place.provider, ran.err);
+            assert_eq!(ran.ids(), place.records, "{}, {name}", place.provider);
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_bad_record_is_told_at_every_provider() {
+    for place in places().await {
+        for (name, fault) in [
+            ("no identifier", Fault::remove_field(0, "id")),
+            ("null for an identifier", Fault::set_field(0, "id", Value::Null)),
+            ("no record", Fault::replace_record(0, json!("gone"))),
+        ] {
+            let ran = place.run(Some(fault.on_path(place.listing)), &[], SECRET).await;
+            assert_eq!(ran.code, 4, "{}, {name}: {}", place.provider, ran.err);
+            assert_eq!(ran.ids().len(), place.records.len() - 1, "{}, {name}", place.provider);
+            assert!(ran.err.contains("left out: record"), "{}, {name}: {}", place.provider, ran.err);
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_lasts_is_told_with_its_code_at_every_provider() {
+    for place in places().await {
+        let cases: [(&str, Option<Fault>, &[&str], &str, i32, &str); 5] = [
+            ("a wrong secret", None, &[], "wr0ng-secret", 3, "refused"),
+            ("a page for people", Some(Fault::html().times(100)), &[], SECRET, 1, "found an HTML page"),
+            (
+                "a long wait",
+                Some(Fault::too_many_requests("retry-after", 3600)),
+                &[],
+                SECRET,
+                5,
+                "come back in 3600 s",
+            ),
+            ("a refusal", Some(Fault::status(403).times(100)), &[], SECRET, 3, "HTTP 403"),
+            ("gone", Some(Fault::status(404).times(100)), &[], SECRET, 1, "HTTP 404"),
+        ];
+        for (name, fault, arguments, secret, code, words) in cases {
+            // Each begins with a sandbox in which no fault of the one before waits.
+            let fresh = places().await.into_iter().find(|fresh| fresh.provider == place.provider).unwrap();
+            let ran = fresh.run(fault, arguments, secret).await;
+            assert_eq!(ran.code, code, "{}, {name}: {}", place.provider, ran.err);
+            assert!(ran.err.contains(words), "{}, {name}: {}", place.provider, ran.err);
+            assert!(ran.err.starts_with(&format!("error: {}: ", place.provider)), "{}", ran.err);
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_vehicle_that_does_not_exist_is_told() {
+    for place in places().await {
+        let nobody = "5f0c2b1e-6d0a-4c1e-9b0e-0d9b7a1cffff";
+        let ran = place.run(None, &["--vehicle", nobody], SECRET).await;
+        match place.provider {
+            // A filter that nothing meets is an empty listing there, if it is well formed.
+            "ev-energy" => assert!(ran.code == 1 && ran.err.contains("vehicle_id"), "{}", ran.err),
+            _ => assert!(ran.code == 1 && ran.err.starts_with("error: "), "{}: {}", place.provider, ran.err),
+        }
+        assert_eq!(ran.out, "");
+    }
+}
