@@ -145,24 +145,23 @@ async fn one_bad_record_is_told_at_every_provider() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_lasts_is_told_with_its_code_at_every_provider() {
     for place in places().await {
-        let cases: [(&str, Option<Fault>, &[&str], &str, i32, &str); 5] = [
-            ("a wrong secret", None, &[], "wr0ng-secret", 3, "refused"),
-            ("a page for people", Some(Fault::html().times(100)), &[], SECRET, 1, "found an HTML page"),
+        let cases = [
+            ("a wrong secret", None, "wr0ng-secret", 3, "refused"),
+            ("a page for people", Some(Fault::html().times(100)), SECRET, 1, "found an HTML page"),
             (
                 "a long wait",
                 Some(Fault::too_many_requests("retry-after", 3600)),
-                &[],
                 SECRET,
                 5,
                 "come back in 3600 s",
             ),
-            ("a refusal", Some(Fault::status(403).times(100)), &[], SECRET, 3, "HTTP 403"),
-            ("gone", Some(Fault::status(404).times(100)), &[], SECRET, 1, "HTTP 404"),
+            ("a refusal", Some(Fault::status(403).times(100)), SECRET, 3, "HTTP 403"),
+            ("gone", Some(Fault::status(404).times(100)), SECRET, 1, "HTTP 404"),
         ];
-        for (name, fault, arguments, secret, code, words) in cases {
+        for (name, fault, secret, code, words) in cases {
             // Each begins with a sandbox in which no fault of the one before waits.
             let fresh = places().await.into_iter().find(|fresh| fresh.provider == place.provider).unwrap();
-            let ran = fresh.run(fault, arguments, secret).await;
+            let ran = fresh.run(fault, &[], secret).await;
             assert_eq!(ran.code, code, "{}, {name}: {}", place.provider, ran.err);
             assert!(ran.err.contains(words), "{}, {name}: {}", place.provider, ran.err);
             assert!(ran.err.starts_with(&format!("error: {}: ", place.provider)), "{}", ran.err);
