@@ -187,15 +187,21 @@ pub fn member<T: DeserializeOwned>(body: &Bytes, name: &str) -> Result<Vec<T>> {
     serde_json::from_str(raw).map_err(|e| unreadable("a list", raw, &e, &format!("/{name}")))
 }
 
-/// The elements of the list `name` in a record, each as it stands; none if there is no such list, or null. What is no
-/// list stands as its only element, so that it is rejected as a record and not lost.
-pub fn list_in<'a>(record: &'a Payload, name: &str) -> Vec<&'a RawValue> {
+/// The elements of the list `name` in a record, each as it stands, and apart from them those that are links; none if
+/// there is no such list, or null. What is no list stands as its only element, so that it is rejected as a record and
+/// not lost.
+pub fn list_in<'a>(record: &'a Payload, name: &str) -> (Vec<&'a RawValue>, Option<Vec<&'a RawValue>>) {
     let members = serde_json::from_slice::<BTreeMap<Cow<'_, str>, &RawValue>>(record.as_bytes());
-    let Some(list) = members.ok().and_then(|members| members.get(name).copied()) else { return Vec::new() };
-    match serde_json::from_str::<Option<Vec<&RawValue>>>(list.get()) {
+    let Some(list) = members.ok().and_then(|members| members.get(name).copied()) else {
+        return Default::default();
+    };
+    let elements = match serde_json::from_str::<Option<Vec<&RawValue>>>(list.get()) {
         Ok(elements) => elements.unwrap_or_default(),
         Err(_) => vec![list],
-    }
+    };
+    let (links, others): (Vec<_>, Vec<_>) =
+        elements.into_iter().partition(|raw| raw.get().starts_with("\"http"));
+    (others, Some(links).filter(|links| !links.is_empty()))
 }
 
 fn unreadable(expected: &str, text: &str, error: &serde_json::Error, pointer: &str) -> Error {

@@ -100,7 +100,7 @@ impl Mapping {
     }
 
     /// Maps the body of `GET /charging_sessions`: each plug-in session, followed by the sub-sessions in it if they
-    /// were expanded.
+    /// were expanded. Those that came as links are kept in `extra`.
     ///
     /// # Errors
     ///
@@ -114,13 +114,15 @@ impl Mapping {
         for (id, mut record) in records {
             let at = format!("/{}/sub_sessions", record.index);
             // As they stand in it, so that each keeps its own bytes.
-            let parts = http::list_in(&record.payload, "sub_sessions");
+            let payload = record.payload.clone();
+            let (parts, links) = http::list_in(&payload, "sub_sessions");
             let mut parts = self.segments(body, &parts, &at, &origin);
             let key = SessionKey::new(PROVIDER, self.account.clone(), RecordKind::PlugIn, id);
             for part in &mut parts.sessions {
                 part.identity.parent = Some(key.clone());
             }
             let mut session = record.begin(key, &origin);
+            session.keep("sub_sessions", links);
             time(&mut session, record.value.start, record.value.end, PeriodBasis::PlugIn);
             session.timing.plugged_in_at = session.timing.period.start;
             session.timing.unplugged_at = session.timing.period.end;

@@ -1,0 +1,168 @@
+//! What is in the store: `charging-sessions sessions`, and what the commands on it share.
+
+use charging_sessions::{AccountId, AssetRef, ChargingSession, ProviderId, RecordKind, SessionStatus};
+use charging_sessions_store::{Filter, SessionStore, StoredSession};
+use jiff::{Timestamp, ToSpan as _, Zoned, civil::Date, tz::TimeZone};
+
+use crate::{
+    args::{OutputArgs, SpanArgs},
+    exit::{Code, Failure},
+    output,
+    read::Listing,
+};
+
+/// How many sessions are taken from the store at once.
+const ROWS: u32 = 1000;
+
+/// Which sessions of the store.
+#[derive(Debug, clap::Args)]
+pub(crate) struct FilterArgs {
+    #[command(flatten)]
+    pub(crate) span: SpanArgs,
+    /// Sessions that started in this month, such as 2026-10, or year.
+    #[arg(long, value_name = "MONTH", conflicts_with_all = ["since", "last"])]
+    pub(crate) month: Option<String>,
+    /// Of this provider.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) provider: Option<ProviderId>,
+    /// Of this account.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) account: Option<AccountId>,
+    /// Of this vehicle, by the provider's identifier.
+    #[arg(long, value_name = "ID", conflicts_with = "charge_point")]
+    pub(crate) vehicle: Option<String>,
+    /// Of this charge point, by the provider's identifier.
+    #[arg(long, value_name = "ID")]
+    pub(crate) charge_point: Option<String>,
+    /// Of this level: `plug_in`, `segment`, `charge` or `billing_record`.
+    #[arg(long, value_name = "KIND", value_parser = word::<RecordKind>)]
+    pub(crate) kind: Option<RecordKind>,
+    /// Of this status, such as `completed` or `active`.
+    #[arg(long, value_name = "STATUS", value_parser = word::<SessionStatus>)]
+    pub(crate) status: Option<SessionStatus>,
+    /// Those that the provider no longer lists, and no others.
+    #[arg(long)]
+    pub(crate) vanished: bool,
+    /// Those with an issue of this code or its beginning, such as `energy`; of any, without a code.
+    #[arg(long, value_name = "CODE", num_args = 0..=1, default_missing_value = "")]
+    pub(crate) issues: Option<String>,
+}
+
+/// One of our words, as records have it. Other words would be read as an open set's `other`.
+fn word<T: serde::de::DeserializeOwned + std::fmt::Display>(text: &str) -> Result<T, String> {
+    let read: Option<T> = serde_json::from_value(text.into()).ok();
+    read.filter(|read| read.to_string() == text).ok_or_else(|| "not a word that records have there".to_owned())
+}
+
+impl FilterArgs {
+    pub(crate) fn filter(&self, zone: &TimeZone, now: Timestamp) -> Result<Filter, Failure> {
+        let mut filter = Filter::default();
+        filter.window = match &self.month {
+            Some(month) => Some(months(month, zone)?),
+            None => self.span.window(zone, now)?,
+        };
+        filter.provider = self.provider;
+        filter.account.clone_from(&self.account);
+        filter.asset = self.vehicle.as_ref().map(AssetRef::vehicle);
+        if let Some(id) = &self.charge_point {
+            filter.asset = Some(AssetRef::charge_point(id));
+        }
+        filter.kind = self.kind;
+        filter.status = self.status;
+        filter.vanished = Some(self.vanished);
+        Ok(filter)
+    }
+
+    /// What the store cannot be asked for.
+    fn wants(&self, session: &ChargingSession) -> bool {
+        self.issues.as_ref().is_none_or(|code| {
+            session.issues.iter().any(|issue| issue.code.as_str().starts_with(code.as_str()))
+        })
+    }
+}
+
+/// The window of a month or a year in a zone, from its first instant to that of the next one.
+fn months(text: &str, zone: &TimeZone) -> Result<charging_sessions::TimeWindow, Failure> {
+    let day = |text: String| text.parse::<Date>().ok();
+    let first = day(format!("{text}-01")).map(|first| (first, 1.month()));
+    let span = first.or_else(|| day(format!("{text}-01-01")).map(|first| (first, 1.year())));
+    let window = span.and_then(|(first, length)| {
+        let at = |day: Date| day.to_zoned(zone.clone()).ok().map(|at: Zoned| at.timestamp());
+        charging_sessions::TimeWindow::new(at(first)?, at(first.checked_add(length).ok()?)?)
+    });
+    window.ok_or_else(|| Failure::usage("--month is neither a month such as 2026-10 nor a year such as 2026"))
+}
+
+/// Every session that the filter lets through, in the order of keys.
+pub(crate) async fn each(
+    store: &dyn SessionStore,
+    args: &FilterArgs,
+    zone: &TimeZone,
+    mut take: impl FnMut(StoredSession) -> Result<(), Failure>,
+) -> Result<(), Failure> {
+    let filter = args.filter(zone, Timestamp::now())?;
+    let mut after = None;
+    loop {
+        let rows = store.sessions(&filter, after.as_ref(), ROWS).await?;
+        let Some(last) = rows.last() else { return Ok(()) };
+        after = Some(last.session.key().clone());
+        let full = rows.len() == ROWS as usize;
+        for row in rows {
+            if args.wants(&row.session) {
+                take(row)?;
+            }
+        }
+        if !full {
+            return Ok(());
+        }
+    }
+}
+
+/// Prints sessions of the store.
+pub(crate) async fn sessions(
+    store: &dyn SessionStore,
+    args: &FilterArgs,
+    output: &OutputArgs,
+) -> Result<Code, Failure> {
+    let mut listing = Listing::default();
+    each(store, args, &output.zone(), |row| {
+        listing.sessions.push(row.session);
+        Ok(())
+    })
+    .await?;
+    listing.sessions.sort_by(|a, b| (a.timing.period.start, a.key()).cmp(&(b.timing.period.start, b.key())));
+    output::print(&listing, output)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shown(text: &str) -> String {
+        match months(text, &TimeZone::get("Europe/Berlin").unwrap()) {
+            Ok(window) => window.to_string(),
+            Err(failure) => failure.to_string(),
+        }
+    }
+
+    #[test]
+    fn months_and_years_begin_and_end_in_the_zone() {
+        assert_eq!(shown("2026-10"), "[2026-09-30T22:00:00Z, 2026-10-31T23:00:00Z)");
+        assert_eq!(shown("2026"), "[2025-12-31T23:00:00Z, 2026-12-31T23:00:00Z)");
+    }
+
+    #[test]
+    fn a_bad_month_is_explained() {
+        for text in ["october", "2026-13", "", "2026-10-01"] {
+            assert!(shown(text).starts_with("--month is neither"), "{text}");
+        }
+    }
+
+    #[test]
+    fn words_of_records_are_known_and_others_refused() {
+        assert_eq!(word("plug_in"), Ok(RecordKind::PlugIn));
+        assert_eq!(word("other"), Ok(RecordKind::Other));
+        assert!(word::<RecordKind>("plugin").is_err());
+        assert_eq!(word("active"), Ok(SessionStatus::Active));
+    }
+}
