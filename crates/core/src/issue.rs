@@ -212,6 +212,10 @@ codes! {
     MONEY_CURRENCY_UNKNOWN, "money.currency_unknown", "error", "an amount whose currency is not an ISO 4217 code";
     MONEY_PRICE_OUTLIER, "money.price_outlier", "warning, info if negative", "the price per kWh is out of the usual range";
     MONEY_COMPONENTS_MISMATCH, "money.components_mismatch", "warning", "the components do not add up to the cost";
+    REL_OVERLAP, "rel.overlap", "warning", "two records of one provider at the same time at the same plug or vehicle";
+    REL_CARRY_OVER, "rel.carry_over", "warning", "the energy of a record holds that of the one before";
+    REL_DUPLICATE, "rel.duplicate", "warning", "two records of one provider that are the same but for their identifiers";
+    REL_SAME_CHARGE, "rel.same_charge", "info", "records of two providers that tell of the same charge";
     MONEY_TAX_UNKNOWN, "money.tax_unknown", "info", "it is not known whether the cost includes tax";
 }
 

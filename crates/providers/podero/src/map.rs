@@ -1,9 +1,8 @@
 //! From Podero's words to ours. Pure: bytes in, records out.
 
-use bytes::Bytes;
 // Nearly every word of the record is needed here.
 use charging_sessions_core::{checks::known, *};
-use charging_sessions_http::{self as http, Decodable, RawValue};
+use charging_sessions_http::{self as http, Bytes, Decodable, RawValue};
 use jiff::Timestamp;
 use serde::Deserialize;
 

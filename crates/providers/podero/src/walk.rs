@@ -19,7 +19,7 @@ pub(crate) struct Place {
     pub(crate) list: OffsetPlace,
 }
 
-/// What is known of users and their vehicles. Read anew whenever a listing begins.
+/// What is known of users and their vehicles. Read anew whenever a listing of all begins, or a vehicle is not known.
 #[derive(Debug, Default)]
 pub(crate) struct Roster {
     /// Those that may have vehicles, sorted; `None` until they were asked for.
@@ -31,7 +31,8 @@ pub(crate) struct Roster {
 impl Podero {
     /// The vehicle to read after `place`, in the order of identifiers; the first one if there is no place yet.
     pub(crate) async fn after(&self, query: &SessionQuery, place: Option<&Place>) -> Result<Option<Place>> {
-        let mut known = self.roster(place.is_none()).await;
+        // Who plans asset by asset, has just listed them.
+        let mut known = self.roster(place.is_none() && query.assets().is_empty()).await;
         if !query.assets().is_empty() {
             let is_next = |id: &str| place.is_none_or(|place| id > place.vehicle.as_str());
             let Some(asset) = query.assets().iter().find(|asset| is_next(&asset.id)) else { return Ok(None) };
@@ -62,8 +63,14 @@ impl Podero {
     }
 
     async fn owner(&self, known: &mut Roster, vehicle: &str) -> Result<String> {
+        let owns = |vehicles: &[Asset]| vehicles.iter().any(|known| known.reference.id == vehicle);
+        if let Some((user, _)) = known.vehicles.iter().find(|(_, vehicles)| owns(vehicles)) {
+            return Ok(user.clone());
+        }
+        // What is known may be old.
+        *known = Roster::default();
         for user in self.users(known).await? {
-            if self.vehicles(known, &user).await?.iter().any(|known| known.reference.id == vehicle) {
+            if owns(self.vehicles(known, &user).await?) {
                 return Ok(user);
             }
         }

@@ -90,6 +90,16 @@ async fn hidden_sessions_are_asked_for_and_the_page_size_is_capped() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn who_owns_a_vehicle_is_looked_up_once() {
+    let (source, transport) = source(FixtureTransport::new().on("/sessions?", answer("listing/completed")));
+    for vehicle in ["v1", "v2", "v1"] {
+        source.fetch_page(&september().with_asset(AssetRef::vehicle(vehicle)), None).await.unwrap();
+    }
+    // One sign-in, the users, the vehicles of two of them, and three listings.
+    assert_eq!(transport.sent().len(), 7);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_vehicle_that_nobody_has_is_not_found() {
     let (source, _) = source(FixtureTransport::new());
     let query = september().with_asset(AssetRef::vehicle("v9"));
