@@ -16,8 +16,12 @@ use charging_sessions_core::{
 use jiff::Timestamp;
 
 mod hash;
+#[cfg(feature = "sqlite")]
+mod sqlite;
 
 pub use hash::{Hash, InvalidHash, content_hash};
+#[cfg(feature = "sqlite")]
+pub use sqlite::SqliteStore;
 
 /// One account at one provider: what a run writes.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -41,7 +45,8 @@ pub struct Slice {
     pub window: Option<TimeWindow>,
     /// Of this asset; of all, if there is none.
     pub asset: Option<AssetRef>,
-    /// Of these kinds of records, because one account may be listed at several levels.
+    /// Of these kinds of records, because one account may be listed at several levels. Their order is no difference;
+    /// without any, nothing can vanish.
     pub kinds: Vec<RecordKind>,
 }
 
@@ -87,9 +92,9 @@ impl Batch {
 pub struct Changes {
     /// Records that were not known.
     pub new: Vec<SessionKey>,
-    /// Records whose content is another than before.
+    /// Records whose content is another than before, also if they have [returned](Self::returned).
     pub changed: Vec<SessionKey>,
-    /// How many records are as they were.
+    /// How many records are as they were. None that has returned.
     pub unchanged: u64,
     /// Records that had vanished and are there again.
     pub returned: Vec<SessionKey>,
@@ -115,7 +120,8 @@ pub struct Coverage {
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct StoredSession {
-    /// The record. Its payload is not loaded: ask for it by [`payload`](Self::payload).
+    /// The record, with all that is known of its parent and its relations, and the latest version of the mapping that
+    /// made the same of it. Its payload is not loaded: ask for it by [`payload`](Self::payload).
     pub session: ChargingSession,
     /// How often it has changed, from 1.
     pub revision: u32,
@@ -141,7 +147,7 @@ pub enum Reason {
     Changed,
     /// It was in a part of the account that was read as a whole, and is there no longer.
     Vanished,
-    /// It had vanished and is there again.
+    /// It had vanished and is there again, with the same content or another.
     Returned,
     /// The same payload was mapped anew, by another version of the mapping.
     Remapped,
@@ -222,6 +228,7 @@ pub struct RunReport {
 /// - What a method writes, it writes as one: after a crash, all of it is there or nothing.
 /// - Writing the same batch again changes nothing but the times at which records were seen.
 /// - Revisions, payloads and runs are only ever added.
+/// - Times of the store, and the starts that windows are compared with, may be cut to the microsecond. Records are not.
 ///
 /// Errors of the store itself are of [`ErrorKind::Storage`](charging_sessions_core::ErrorKind::Storage), and say
 /// what to do; a writer that is not alone, or no longer the one, gets
@@ -243,19 +250,24 @@ pub trait SessionStore: fmt::Debug + Send + Sync {
     /// is known is not forgotten when the record comes without it.
     ///
     /// At the end of the listing, when [`Batch::next`] is `None`, the slice is covered; what is in the store for it and
-    /// did not come since the listing began has vanished, which is a revision, too. Nothing is ever deleted.
+    /// did not come since the listing began has vanished, which is a revision, too. Nothing is ever deleted. A record
+    /// that was rejected has come, if its identifier is known; if it is not, nothing vanishes at the end of this listing.
+    /// A session without a start does not vanish from a slice with a window.
+    ///
+    /// Of records with the same key in one batch, the last counts.
     ///
     /// # Errors
     ///
     /// `Conflict` if the lease is not the latest of the account, or if the place in the slice is not the one that the
-    /// page was read from.
+    /// page was read from. `Storage` if a record belongs to another account.
     async fn commit(&self, lease: &dyn Lease, batch: Batch) -> Result<Changes>;
 
     /// Gives up the place in a slice, so that its listing starts again: for a cursor that the provider refuses.
     async fn restart(&self, lease: &dyn Lease, slice: &Slice) -> Result<()>;
 
     /// Writes what a newer mapping makes of stored payloads, as revisions of their own reason. Content that is the
-    /// same changes nothing but the version of the mapping.
+    /// same changes nothing but the version of the mapping. It says nothing about what is listed: what has vanished
+    /// stays so. Unknown keys, out of quarantine, are new. A record without a payload keeps the one it had.
     async fn remap(
         &self,
         lease: &dyn Lease,
@@ -272,7 +284,8 @@ pub trait SessionStore: fmt::Debug + Send + Sync {
     /// The accounts that have ever been written to.
     async fn accounts(&self) -> Result<Vec<Account>>;
 
-    /// Sessions in the order of their keys, at most `limit`, beginning after the key `after`.
+    /// Sessions, at most `limit`, beginning after the key `after`, which need not be there. In the order of provider,
+    /// account, the word of the kind and the identifier, as text.
     async fn sessions(
         &self,
         filter: &Filter,
@@ -286,13 +299,14 @@ pub trait SessionStore: fmt::Debug + Send + Sync {
     /// Everything that a session has been, oldest first.
     async fn revisions(&self, key: &SessionKey) -> Result<Vec<Revision>>;
 
-    /// Sessions whose [handle](SessionKey::id) begins with these hexadecimal digits, at most 10.
+    /// Sessions whose [handle](SessionKey::id) begins with these hexadecimal digits, with or without its hyphens; at
+    /// most 10. None if they are no digits.
     async fn find(&self, handle: &str) -> Result<Vec<SessionKey>>;
 
     /// Bytes that were received.
     async fn payload(&self, hash: &Hash) -> Result<Option<Payload>>;
 
-    /// What has been read as a whole, by the start of its window.
+    /// What has been read as a whole, by the start of its window; first what has none. Each slice once, as it was last.
     async fn coverage(&self, account: &Account) -> Result<Vec<Coverage>>;
 
     /// Records that could not be mapped, of one account or of all.

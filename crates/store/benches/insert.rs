@@ -1,0 +1,95 @@
+//! How long it takes to keep sessions: 100,000 new ones in pages of 100, then the same again. Not a test.
+//!
+//! `cargo bench -p charging-sessions-store [-- <number of sessions>]`
+
+use std::time::Instant;
+
+use charging_sessions_core::{
+    ChargePoint, ChargingMode, ChargingSession, Classified, Cost, CostBasis, Currency, Cursor, Endpoint,
+    Energy, EnergyReading, Location, MeasuringPoint, Money, Payload, Provenance, ProviderId, RecordKind,
+    SessionKey, SessionStatus, Vehicle, Zone, ZoneSource,
+};
+use charging_sessions_store::{Account, Batch, SessionStore as _, Slice, SqliteStore, content_hash};
+use jiff::{SignedDuration, Timestamp};
+
+const PAGE: usize = 100;
+
+#[tokio::main]
+async fn main() {
+    let number = std::env::args().filter_map(|argument| argument.parse().ok()).next().unwrap_or(100_000);
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("sessions.db");
+    let store = SqliteStore::open(&path).expect("a store");
+    let account =
+        Account { provider: ProviderId::new("ev-energy"), account: "home".parse().expect("a name") };
+    let slice = Slice { window: None, asset: None, kinds: vec![RecordKind::Segment] };
+    let lease = store.begin(&account, Timestamp::UNIX_EPOCH).await.expect("a lease");
+    let sessions: Vec<_> = (0..number).map(session).collect();
+
+    let hashing = Instant::now();
+    let hashed =
+        sessions.iter().take(10_000).map(content_hash).filter(|hash| hash.as_bytes()[0] == 0).count();
+    report("hash alone", sessions.len().min(10_000), hashing, hashed as u64);
+    for round in ["new", "seen again"] {
+        let mut batches = Vec::new();
+        for (page, chunk) in sessions.chunks(PAGE).enumerate() {
+            let from = (page > 0).then(|| Cursor::from(page.to_string().as_str()));
+            let mut batch = Batch::new(slice.clone(), from, Timestamp::UNIX_EPOCH);
+            let more = (page + 1) * PAGE < sessions.len();
+            batch.next = more.then(|| Cursor::from((page + 1).to_string().as_str()));
+            batch.sessions = chunk.to_vec();
+            batches.push(batch);
+        }
+        let began = Instant::now();
+        for batch in batches {
+            store.commit(&*lease, batch).await.expect("a write");
+        }
+        report(round, sessions.len(), began, 0);
+    }
+    drop(lease);
+    let bytes = std::fs::metadata(&path).map_or(0, |file| file.len());
+    println!("{} bytes per session in the file", bytes / number as u64);
+}
+
+fn report(what: &str, number: usize, began: Instant, found: u64) {
+    let seconds = began.elapsed().as_secs_f64();
+    let (rate, each) = (number as f64 / seconds, seconds * 1e6 / number as f64);
+    println!("{what}: {rate:.0} sessions/s, {each:.1} µs each ({found})");
+}
+
+/// As ev.energy gives it, and with as many bytes.
+fn session(number: usize) -> ChargingSession {
+    let id = format!("csub01M129SG1RST5188J03{number:07}");
+    let start = Timestamp::UNIX_EPOCH + SignedDuration::from_mins(30_000_000 + number as i64 * 7);
+    let wh = 5_000 + (number as i64 * 7919) % 40_000;
+    let (cost, end) = (wh / 40, start + SignedDuration::from_mins(71));
+    let payload = format!(
+        r#"{{"id":"{id}","url":"https://api.ev.energy/v2/charging_sub_sessions/{id}","start":"{start}","end":"{end}","duration_minutes":71,"mode":"SMART","energy_delivered_watt_hours":{wh},"grid_energy_delivered_watt_hours":{wh},"solar_energy_delivered_watt_hours":0,"cost":{cost},"currency":"GBP","total_co2_grams":{co2},"co2_intensity_grams_per_kilowatt_hour":230,"co2_intensity_classification":"high","percentage_added":33.3,"location":{{"name":"Home","timezone":"Europe/London","address_1":"1 Some Street","postal_code":"ZZ3 5NS"}},"vehicle":"https://api.ev.energy/v2/vehicles/vhcl01J01632VSZDQPVCYCAF4VQSSS","evse":null,"tariff":null,"labels":[]}}"#,
+        co2 = wh / 5,
+    );
+    let endpoint = Endpoint::new("GET /charging_sub_sessions", Some("v2"));
+    let origin = Provenance::new(endpoint, end, 1).with_payload(Payload::from(payload));
+    let account = "home".parse().expect("a name");
+    let key = SessionKey::new(ProviderId::new("ev-energy"), account, RecordKind::Segment, id);
+    let mut session = ChargingSession::new(key, SessionStatus::Completed, origin);
+    session.state.mode = Some(Classified::new(ChargingMode::Smart, "SMART"));
+    session.timing.period.start = Some(start);
+    session.timing.period.end = Some(end);
+    session.timing.connected_for = Some(SignedDuration::from_mins(71));
+    session.timing.zone = Some(Zone::new("Europe/London", ZoneSource::Provider));
+    let energy = Energy::from_wh(wh).expect("fits");
+    session.energy.readings = vec![EnergyReading::import(energy, MeasuringPoint::VehicleInlet)];
+    session.energy.sources.grid = Some(energy);
+    session.energy.sources.solar = Some(Energy::ZERO);
+    let money = Money::from_minor(cost, Currency::parse("GBP").expect("a currency")).expect("fits");
+    session.costs.cost = Some(Cost::new(money, CostBasis::ProviderTariff));
+    session.parties.vehicle = Some(Vehicle::of("vhcl01J01632VSZDQPVCYCAF4VQSSS"));
+    session.parties.charge_point = Some(ChargePoint::of("evse01J01632"));
+    let mut location = Location::default();
+    location.label = Some("Home".into());
+    location.address = Some("1 Some Street".to_owned().into());
+    location.postal_code = Some("ZZ3 5NS".to_owned().into());
+    session.place.location = Some(location);
+    session.keep("co2_intensity_classification", Some("high"));
+    session
+}

@@ -1,0 +1,361 @@
+//! Reading.
+
+use charging_sessions_core::{
+    AssetKind, AssetRef, ChargingSession, Cursor, IssueCode, Payload, RecordKind, RejectedRecord, Relation,
+    SessionKey, TimeWindow,
+};
+use jiff::Timestamp;
+use rusqlite::{
+    Connection, OptionalExtension as _, Params, Row, ToSql, params,
+    types::{FromSql, FromSqlError, FromSqlResult, ValueRef},
+};
+use serde::{Deserialize, Serialize, de::DeserializeOwned, de::IntoDeserializer as _};
+
+use super::{Failure, to_us};
+use crate::{
+    Account, Coverage, Filter, Hash, Quarantined, Reason, Revision, RunReport, Slice, StoredSession,
+};
+
+/// More than any answer that is read, in bytes.
+const LARGEST_PAYLOAD: usize = 1 << 30;
+
+type Read<T> = Result<T, Failure>;
+
+/// A slice as text that is the same for slices that are.
+#[derive(Serialize, Deserialize)]
+struct SliceText {
+    window: Option<TimeWindow>,
+    asset: Option<AssetRef>,
+    kinds: Vec<RecordKind>,
+}
+
+pub(super) fn slice_text(slice: &Slice) -> String {
+    let mut kinds = slice.kinds.clone();
+    kinds.sort_unstable();
+    kinds.dedup();
+    let text = SliceText { window: slice.window, asset: slice.asset.clone(), kinds };
+    serde_json::to_string(&text).expect("a slice is plain data")
+}
+
+fn slice(text: &str) -> Read<Slice> {
+    let SliceText { window, asset, kinds } = json(text)?;
+    Ok(Slice { window, asset, kinds })
+}
+
+fn json<T: DeserializeOwned>(text: &str) -> Read<T> {
+    serde_json::from_str(text).map_err(|_| Failure::Damaged)
+}
+
+/// One of our words, or anything else that is written as a string.
+fn word<T: DeserializeOwned>(text: &str) -> Read<T> {
+    T::deserialize(text.into_deserializer()).map_err(|_: serde::de::value::Error| Failure::Damaged)
+}
+
+fn instant(us: i64) -> Read<Timestamp> {
+    Timestamp::from_microsecond(us).map_err(|_| Failure::Damaged)
+}
+
+impl FromSql for Hash {
+    fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
+        let bytes: [u8; 32] = value.as_blob()?.try_into().map_err(|_| FromSqlError::InvalidType)?;
+        Ok(Self::from(bytes))
+    }
+}
+
+impl Reason {
+    pub(super) const fn as_str(self) -> &'static str {
+        match self {
+            Self::New => "new",
+            Self::Changed => "changed",
+            Self::Vanished => "vanished",
+            Self::Returned => "returned",
+            Self::Remapped => "remapped",
+        }
+    }
+
+    fn parse(word: &str) -> Read<Self> {
+        let all = [Self::New, Self::Changed, Self::Vanished, Self::Returned, Self::Remapped];
+        all.into_iter().find(|reason| reason.as_str() == word).ok_or(Failure::Damaged)
+    }
+}
+
+/// Every row that a query has, as `read` makes it.
+fn rows<T>(
+    c: &Connection,
+    sql: &str,
+    params: impl Params,
+    mut read: impl FnMut(&Row<'_>) -> Read<T>,
+) -> Read<Vec<T>> {
+    let mut statement = c.prepare_cached(sql)?;
+    let mut rows = statement.query(params)?;
+    let mut all = Vec::new();
+    while let Some(row) = rows.next()? {
+        all.push(read(row)?);
+    }
+    Ok(all)
+}
+
+pub(super) fn account_id(c: &Connection, account: &Account) -> rusqlite::Result<Option<i64>> {
+    c.prepare_cached("SELECT id FROM accounts WHERE provider = ? AND account = ?")?
+        .query_row((account.provider.as_str(), account.account.as_str()), |row| row.get(0))
+        .optional()
+}
+
+/// The accounts with their numbers, in order.
+fn numbered_accounts(c: &Connection) -> Read<Vec<(i64, Account)>> {
+    let sql = "SELECT id, provider, account FROM accounts ORDER BY provider, account";
+    rows(c, sql, [], |row| Ok((row.get(0)?, account(row, 1)?)))
+}
+
+/// The account whose two parts stand at `column` and after it.
+fn account(row: &Row<'_>, column: usize) -> Read<Account> {
+    let text = |column| row.get_ref(column)?.as_str().map_err(|_| Failure::Damaged);
+    Ok(Account { provider: word(text(column)?)?, account: word(text(column + 1)?)? })
+}
+
+pub(super) fn accounts(c: &Connection) -> Read<Vec<Account>> {
+    Ok(numbered_accounts(c)?.into_iter().map(|(_, account)| account).collect())
+}
+
+pub(super) fn place(c: &Connection, account: &Account, slice: &Slice) -> Read<Option<Cursor>> {
+    let sql = "SELECT p.cursor FROM places p JOIN accounts a ON a.id = p.account_id \
+               WHERE a.provider = ? AND a.account = ? AND p.slice = ?";
+    let mut found = c.prepare_cached(sql)?;
+    let key = (account.provider.as_str(), account.account.as_str(), slice_text(slice));
+    Ok(found.query_row(key, |row| Ok(Cursor::from(row.get_ref(0)?.as_str()?))).optional()?)
+}
+
+/// What makes a [`StoredSession`], from the alias `s` of its table.
+const STORED: &str = "SELECT s.id, s.revision, s.first_seen_us, s.last_seen_us, s.missing_us, s.content, \
+                      s.mapping_version, r.record, p.hash \
+                      FROM sessions s JOIN revisions r ON r.id = s.revision_id \
+                      LEFT JOIN payloads p ON p.id = r.payload_id ";
+
+fn stored(c: &Connection, row: &Row<'_>) -> Read<StoredSession> {
+    let record = row.get_ref(7)?.as_str().map_err(|_| Failure::Damaged)?;
+    let mut session: ChargingSession = json(record)?;
+    session.provenance.mapping_version = row.get(6)?;
+    link(c, row.get(0)?, &mut session)?;
+    Ok(StoredSession {
+        session,
+        revision: row.get(1)?,
+        first_seen_at: instant(row.get(2)?)?,
+        last_seen_at: instant(row.get(3)?)?,
+        missing_since: row.get::<_, Option<i64>>(4)?.map(instant).transpose()?,
+        content: row.get(5)?,
+        payload: row.get(8)?,
+    })
+}
+
+/// Says which other records a session belongs to, by all that is known.
+fn link(c: &Connection, id: i64, session: &mut ChargingSession) -> Read<()> {
+    let sql =
+        "SELECT provider, account, relation, kind, source_id, confidence FROM links WHERE session_id = ?";
+    let identity = &mut session.identity;
+    identity.related.clear();
+    rows(c, sql, [id], |row| {
+        let Account { provider, account } = account(row, 0)?;
+        let text = |column| row.get_ref(column)?.as_str().map_err(|_| Failure::Damaged);
+        let key = SessionKey::new(provider, account, word(text(3)?)?, text(4)?);
+        match text(2)? {
+            "parent" => identity.parent = Some(key),
+            relation => {
+                let mut relation = Relation::new(key, word(relation)?);
+                let confidence = row.get::<_, Option<String>>(5)?;
+                relation.confidence = confidence.map(|percent| word(&percent)).transpose()?;
+                identity.related.push(relation);
+            }
+        }
+        Ok(())
+    })?;
+    Ok(())
+}
+
+/// The column that holds the identifier of an asset of this kind.
+pub(super) const fn asset_column(kind: AssetKind) -> &'static str {
+    match kind {
+        AssetKind::Vehicle => "vehicle_id",
+        AssetKind::ChargePoint => "charge_point_id",
+    }
+}
+
+pub(super) fn sessions(
+    c: &Connection,
+    filter: &Filter,
+    after: Option<&SessionKey>,
+    limit: u32,
+) -> Read<Vec<StoredSession>> {
+    // Account by account, so that each query walks along the index of keys.
+    let after_account = after.map(|key| Account { provider: key.provider, account: key.account.clone() });
+    let mut found = Vec::new();
+    for (id, account) in numbered_accounts(c)? {
+        let wanted = filter.provider.is_none_or(|provider| provider == account.provider)
+            && filter.account.as_ref().is_none_or(|name| *name == account.account)
+            && after_account.as_ref().is_none_or(|after| {
+                (after.provider.as_str(), after.account.as_str())
+                    <= (account.provider.as_str(), account.account.as_str())
+            });
+        if !wanted {
+            continue;
+        }
+        let left = i64::from(limit) - found.len() as i64;
+        if left <= 0 {
+            break;
+        }
+        let mut sql = format!("{STORED} WHERE s.account_id = ?");
+        let mut values: Vec<Box<dyn ToSql>> = vec![Box::new(id)];
+        let mut condition = |text: &str, parts: Vec<Box<dyn ToSql>>| {
+            sql.push_str(" AND ");
+            sql.push_str(text);
+            values.extend(parts);
+        };
+        if let Some(key) = after.filter(|_| after_account.as_ref() == Some(&account)) {
+            let parts: Vec<Box<dyn ToSql>> =
+                vec![Box::new(key.kind.as_str()), Box::new(key.source_id.clone())];
+            condition("(s.kind, s.source_id) > (?, ?)", parts);
+        }
+        if let Some(window) = filter.window {
+            let parts: Vec<Box<dyn ToSql>> =
+                vec![Box::new(to_us(window.from())), Box::new(to_us(window.until()))];
+            condition("s.start_us >= ? AND s.start_us < ?", parts);
+        }
+        if let Some(kind) = filter.kind {
+            condition("s.kind = ?", vec![Box::new(kind.as_str())]);
+        }
+        if let Some(status) = filter.status {
+            condition("s.status = ?", vec![Box::new(status.as_str())]);
+        }
+        if let Some(asset) = &filter.asset {
+            condition(&format!("s.{} = ?", asset_column(asset.kind)), vec![Box::new(asset.id.clone())]);
+        }
+        if let Some(vanished) = filter.vanished {
+            condition("(s.missing_us IS NOT NULL) = ?", vec![Box::new(vanished)]);
+        }
+        sql.push_str(" ORDER BY s.kind, s.source_id LIMIT ?");
+        values.push(Box::new(left));
+        let values = rusqlite::params_from_iter(values);
+        found.append(&mut rows(c, &sql, values, |row| stored(c, row))?);
+    }
+    Ok(found)
+}
+
+/// The number of a session, if it is known.
+fn session_id(c: &Connection, key: &SessionKey) -> rusqlite::Result<Option<i64>> {
+    let account = Account { provider: key.provider, account: key.account.clone() };
+    let Some(account) = account_id(c, &account)? else { return Ok(None) };
+    c.prepare_cached("SELECT id FROM sessions WHERE account_id = ? AND kind = ? AND source_id = ?")?
+        .query_row((account, key.kind.as_str(), &key.source_id), |row| row.get(0))
+        .optional()
+}
+
+pub(super) fn session(c: &Connection, key: &SessionKey) -> Read<Option<StoredSession>> {
+    let Some(id) = session_id(c, key)? else { return Ok(None) };
+    let found = rows(c, &format!("{STORED} WHERE s.id = ?"), [id], |row| stored(c, row))?;
+    Ok(found.into_iter().next())
+}
+
+pub(super) fn revisions(c: &Connection, key: &SessionKey) -> Read<Vec<Revision>> {
+    let Some(id) = session_id(c, key)? else { return Ok(Vec::new()) };
+    let sql = "SELECT r.number, r.at_us, r.reason, r.record, r.content, p.hash \
+               FROM revisions r LEFT JOIN payloads p ON p.id = r.payload_id WHERE r.session_id = ? ORDER BY r.number";
+    rows(c, sql, [id], |row| {
+        let text = |column| row.get_ref(column)?.as_str().map_err(|_| Failure::Damaged);
+        Ok(Revision {
+            number: row.get(0)?,
+            at: instant(row.get(1)?)?,
+            reason: Reason::parse(text(2)?)?,
+            session: json(text(3)?)?,
+            content: row.get(4)?,
+            payload: row.get(5)?,
+        })
+    })
+}
+
+pub(super) fn find(c: &Connection, handle: &str) -> Read<Vec<SessionKey>> {
+    // With or without the hyphens of a UUID.
+    let digits = handle.replace('-', "");
+    if digits.len() > 32 || !digits.bytes().all(|digit| digit.is_ascii_hexdigit()) {
+        return Ok(Vec::new());
+    }
+    let bound = |fill: &str| {
+        let number = u128::from_str_radix(&format!("{digits}{}", fill.repeat(32 - digits.len())), 16);
+        number.map(u128::to_be_bytes).map_err(|_| Failure::Damaged)
+    };
+    let sql = "SELECT a.provider, a.account, s.kind, s.source_id FROM sessions s \
+               JOIN accounts a ON a.id = s.account_id WHERE s.handle BETWEEN ? AND ? ORDER BY s.handle LIMIT 10";
+    rows(c, sql, params![bound("0")?, bound("f")?], |row| {
+        let Account { provider, account } = account(row, 0)?;
+        let kind = word(&row.get::<_, String>(2)?)?;
+        Ok(SessionKey::new(provider, account, kind, row.get::<_, String>(3)?))
+    })
+}
+
+pub(super) fn payload(c: &Connection, hash: &Hash) -> Read<Option<Payload>> {
+    let sql = "SELECT size, bytes FROM payloads WHERE hash = ?";
+    Ok(rows(c, sql, [hash.as_bytes()], |row| unpack(row, 0))?.into_iter().next())
+}
+
+/// A payload whose size and bytes stand at `column` and after it.
+fn unpack(row: &Row<'_>, column: usize) -> Read<Payload> {
+    let size = usize::try_from(row.get::<_, i64>(column)?).unwrap_or(usize::MAX);
+    let bytes = row.get_ref(column + 1)?.as_blob().map_err(|_| Failure::Damaged)?;
+    if bytes.len() == size {
+        return Ok(bytes.to_vec().into());
+    }
+    // A damaged number must not take all memory.
+    if size > LARGEST_PAYLOAD {
+        return Err(Failure::Damaged);
+    }
+    let plain = zstd::bulk::decompress(bytes, size).map_err(|_| Failure::Damaged)?;
+    if plain.len() == size { Ok(plain.into()) } else { Err(Failure::Damaged) }
+}
+
+pub(super) fn coverage(c: &Connection, account: &Account) -> Read<Vec<Coverage>> {
+    let Some(id) = account_id(c, account)? else { return Ok(Vec::new()) };
+    let sql =
+        "SELECT slice, began_us, completed_us FROM coverage WHERE account_id = ? ORDER BY from_us, slice";
+    rows(c, sql, [id], |row| {
+        Ok(Coverage {
+            slice: slice(&row.get::<_, String>(0)?)?,
+            began_at: instant(row.get(1)?)?,
+            completed_at: instant(row.get(2)?)?,
+        })
+    })
+}
+
+pub(super) fn quarantine(c: &Connection, of: Option<&Account>) -> Read<Vec<Quarantined>> {
+    let sql = "SELECT a.provider, a.account, q.source_id, q.code, q.path, q.reason, q.first_seen_us, q.last_seen_us, \
+               p.size, p.bytes FROM quarantine q JOIN accounts a ON a.id = q.account_id \
+               JOIN payloads p ON p.id = q.payload_id \
+               WHERE (?1 IS NULL OR (a.provider = ?1 AND a.account = ?2)) ORDER BY a.provider, a.account, q.payload_id";
+    let of = of.map(|of| (of.provider.as_str(), of.account.as_str())).unzip();
+    rows(c, sql, of, |row| {
+        let code: IssueCode = word(&row.get::<_, String>(3)?)?;
+        let (path, reason): (String, String) = (row.get(4)?, row.get(5)?);
+        Ok(Quarantined {
+            account: account(row, 0)?,
+            record: RejectedRecord::new(code, path, reason, unpack(row, 8)?).with_id(row.get(2)?),
+            first_seen_at: instant(row.get(6)?)?,
+            last_seen_at: instant(row.get(7)?)?,
+        })
+    })
+}
+
+pub(super) fn runs(c: &Connection, account: &Account, limit: u32) -> Read<Vec<RunReport>> {
+    let Some(id) = account_id(c, account)? else { return Ok(Vec::new()) };
+    let sql = "SELECT began_us, ended_us, requests, new, changed, unchanged, returned, vanished, quarantined, error \
+               FROM runs WHERE account_id = ? ORDER BY id DESC LIMIT ?";
+    rows(c, sql, (id, limit), |row| {
+        let mut counts = [0; 6];
+        for (column, count) in counts.iter_mut().enumerate() {
+            *count = row.get::<_, i64>(3 + column)?.cast_unsigned();
+        }
+        Ok(RunReport {
+            began_at: instant(row.get(0)?)?,
+            ended_at: instant(row.get(1)?)?,
+            requests: row.get::<_, i64>(2)?.cast_unsigned(),
+            counts,
+            error: row.get(9)?,
+        })
+    })
+}

@@ -1,0 +1,186 @@
+-- Version 1. Never edited once released: what changes is another file.
+--
+-- Columns that end in `_us` are instants: microseconds since 1970-01-01T00:00:00Z. Energy is in whole milliwatt-hours,
+-- so that sums are exact. For reading, there are the views at the end.
+
+-- One account at one provider.
+CREATE TABLE accounts (
+  id             INTEGER PRIMARY KEY,
+  provider       TEXT NOT NULL,
+  account        TEXT NOT NULL,
+  epoch          INTEGER NOT NULL DEFAULT 0, -- of the latest run; writes state theirs
+  writes         INTEGER NOT NULL DEFAULT 0, -- a clock that counts pages, so that no clock on a wall decides what was seen
+  writer         TEXT,                       -- who began the latest run
+  began_us       INTEGER,                    -- and when
+  UNIQUE (provider, account)
+) STRICT;
+
+-- What was received, once per content. `bytes` is Zstandard if it is shorter than `size`, else as received.
+CREATE TABLE payloads (
+  id    INTEGER PRIMARY KEY,
+  hash  BLOB NOT NULL UNIQUE, -- SHA-256
+  size  INTEGER NOT NULL,
+  bytes BLOB NOT NULL
+) STRICT;
+
+-- Sessions as they are known now. The whole record is in the revision.
+CREATE TABLE sessions (
+  id              INTEGER PRIMARY KEY,
+  account_id      INTEGER NOT NULL REFERENCES accounts,
+  kind            TEXT NOT NULL,
+  source_id       TEXT NOT NULL,
+  handle          BLOB NOT NULL,
+  revision        INTEGER NOT NULL,
+  revision_id     INTEGER NOT NULL, -- of revisions, without a constraint, which would scan this table for each revision
+  content         BLOB NOT NULL,
+  mapping_version INTEGER NOT NULL, -- which made sure of this content, perhaps later than the revision
+  first_seen_us   INTEGER NOT NULL,
+  last_seen_us    INTEGER NOT NULL,
+  seen            INTEGER NOT NULL, -- accounts.writes when it last came
+  missing_us      INTEGER,          -- since when it is no longer listed
+  status          TEXT NOT NULL,
+  start_us        INTEGER,
+  end_us          INTEGER,
+  zone            TEXT,
+  local_day       TEXT,             -- the day of the start on the clock of the place
+  local_month     TEXT GENERATED ALWAYS AS (substr(local_day, 1, length(local_day) - 3)) VIRTUAL,
+  energy_mwh      INTEGER,          -- the headline figure
+  cost            TEXT,             -- in the major unit, as an exact decimal
+  currency        TEXT,
+  vehicle_id      TEXT,
+  vehicle_name    TEXT,
+  charge_point_id TEXT,
+  location        TEXT,
+  counts          INTEGER NOT NULL, -- 0 if a figure is known to be impossible
+  UNIQUE (account_id, kind, source_id)
+) STRICT;
+CREATE INDEX sessions_by_handle ON sessions (handle);
+CREATE INDEX sessions_by_start ON sessions (account_id, start_us);
+
+-- Everything that sessions have been. Only ever added to.
+CREATE TABLE revisions (
+  id              INTEGER PRIMARY KEY,
+  session_id      INTEGER NOT NULL REFERENCES sessions,
+  number          INTEGER NOT NULL,
+  at_us           INTEGER NOT NULL,
+  reason          TEXT NOT NULL,
+  content         BLOB NOT NULL, -- SHA-256
+  payload_id      INTEGER REFERENCES payloads,
+  mapping_version INTEGER NOT NULL,
+  record          TEXT NOT NULL, -- JSON
+  UNIQUE (session_id, number)
+) STRICT;
+
+-- The pieces of a session's current revision, for queries.
+CREATE TABLE intervals (
+  session_id        INTEGER NOT NULL REFERENCES sessions,
+  number            INTEGER NOT NULL,
+  start_us          INTEGER,
+  end_us            INTEGER,
+  energy_mwh        INTEGER,
+  supply_energy_mwh INTEGER,
+  max_power_mw      INTEGER,
+  price_per_kwh     TEXT,
+  currency          TEXT,
+  PRIMARY KEY (session_id, number)
+) STRICT, WITHOUT ROWID;
+
+-- Which records belong together: `parent`, or how one is related to the other.
+CREATE TABLE links (
+  session_id INTEGER NOT NULL REFERENCES sessions,
+  relation   TEXT NOT NULL,
+  provider   TEXT NOT NULL,
+  account    TEXT NOT NULL,
+  kind       TEXT NOT NULL,
+  source_id  TEXT NOT NULL,
+  confidence TEXT, -- per cent; none if the provider says so itself
+  PRIMARY KEY (session_id, relation, provider, account, kind, source_id)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX links_by_target ON links (provider, account, kind, source_id);
+
+-- Where listings were interrupted.
+CREATE TABLE places (
+  account_id INTEGER NOT NULL REFERENCES accounts,
+  slice      TEXT NOT NULL,    -- JSON
+  cursor     TEXT NOT NULL,
+  began_us   INTEGER NOT NULL,
+  began      INTEGER NOT NULL, -- accounts.writes of its first page
+  nameless   INTEGER NOT NULL, -- 1 if a record came that could not even be told by its identifier
+  PRIMARY KEY (account_id, slice)
+) STRICT, WITHOUT ROWID;
+
+-- What was read as a whole.
+CREATE TABLE coverage (
+  account_id   INTEGER NOT NULL REFERENCES accounts,
+  slice        TEXT NOT NULL, -- JSON
+  from_us      INTEGER,
+  began_us     INTEGER NOT NULL,
+  completed_us INTEGER NOT NULL,
+  PRIMARY KEY (account_id, slice)
+) STRICT, WITHOUT ROWID;
+
+-- Records that could not be mapped.
+CREATE TABLE quarantine (
+  account_id    INTEGER NOT NULL REFERENCES accounts,
+  payload_id    INTEGER NOT NULL REFERENCES payloads,
+  source_id     TEXT,
+  code          TEXT NOT NULL,
+  path          TEXT NOT NULL,
+  reason        TEXT NOT NULL,
+  first_seen_us INTEGER NOT NULL,
+  last_seen_us  INTEGER NOT NULL,
+  PRIMARY KEY (account_id, payload_id)
+) STRICT, WITHOUT ROWID;
+
+-- How runs ended.
+CREATE TABLE runs (
+  id          INTEGER PRIMARY KEY,
+  account_id  INTEGER NOT NULL REFERENCES accounts,
+  epoch       INTEGER NOT NULL,
+  began_us    INTEGER NOT NULL,
+  ended_us    INTEGER NOT NULL,
+  requests    INTEGER NOT NULL,
+  new         INTEGER NOT NULL,
+  changed     INTEGER NOT NULL,
+  unchanged   INTEGER NOT NULL,
+  returned    INTEGER NOT NULL,
+  vanished    INTEGER NOT NULL,
+  quarantined INTEGER NOT NULL,
+  error       TEXT
+) STRICT;
+CREATE INDEX runs_by_account ON runs (account_id);
+
+-- One row for each session that is there. `cost` and the figures in kWh are approximate numbers, for charts; the exact
+-- ones are in `cost_exact` and `energy_mwh`. Never add up different kinds: a stay at the plug contains its segments.
+CREATE VIEW v_sessions AS
+SELECT
+  lower(substr(hex(s.handle), 1, 8) || '-' || substr(hex(s.handle), 9, 4) || '-' || substr(hex(s.handle), 13, 4)
+    || '-' || substr(hex(s.handle), 17, 4) || '-' || substr(hex(s.handle), 21)) AS handle,
+  a.provider, a.account, s.kind, s.source_id, s.status,
+  strftime('%Y-%m-%dT%H:%M:%SZ', s.start_us / 1000000, 'unixepoch') AS start_utc,
+  strftime('%Y-%m-%dT%H:%M:%SZ', s.end_us / 1000000, 'unixepoch') AS end_utc,
+  s.start_us / 1000000 AS start_unix_seconds,
+  s.end_us / 1000000 AS end_unix_seconds,
+  (s.end_us - s.start_us) / 60000000.0 AS duration_minutes,
+  s.zone, s.local_day, s.local_month,
+  s.energy_mwh / 1000000.0 AS energy_kwh,
+  s.energy_mwh,
+  CAST(s.cost AS REAL) AS cost,
+  s.cost AS cost_exact,
+  s.currency, s.vehicle_id, s.vehicle_name, s.charge_point_id, s.location,
+  s.counts, s.revision,
+  strftime('%Y-%m-%dT%H:%M:%SZ', s.first_seen_us / 1000000, 'unixepoch') AS first_seen_utc,
+  strftime('%Y-%m-%dT%H:%M:%SZ', s.last_seen_us / 1000000, 'unixepoch') AS last_seen_utc
+FROM sessions AS s JOIN accounts AS a ON a.id = s.account_id
+WHERE s.missing_us IS NULL;
+
+-- One row for each month, account, kind of record and currency, of the sessions whose figures may be added up.
+CREATE VIEW v_months AS
+SELECT
+  s.local_month, a.provider, a.account, s.kind, s.currency,
+  count(*) AS sessions,
+  round(sum(s.energy_mwh / 1000000.0), 6) AS energy_kwh,
+  round(sum(CAST(s.cost AS REAL)), 6) AS cost
+FROM sessions AS s JOIN accounts AS a ON a.id = s.account_id
+WHERE s.missing_us IS NULL AND s.counts AND s.local_month IS NOT NULL
+GROUP BY s.local_month, a.provider, a.account, s.kind, s.currency;

@@ -1,0 +1,612 @@
+//! Writing, inside one transaction.
+
+use std::{
+    collections::HashMap,
+    fs::{File, TryLockError},
+    path::PathBuf,
+};
+
+use charging_sessions_core::{
+    ChargingSession, Cursor, Detail, Energy, Error, ErrorKind, Money, Payload, Power, RecordKind,
+    RejectedRecord, SessionKey,
+};
+use jiff::{Timestamp, tz::TimeZone};
+use rusqlite::{OptionalExtension as _, ToSql, named_params, params};
+use zstd::bulk::Compressor;
+
+use super::{Failure, Hold, SqliteLease, Writing, error, lock, read, to_us};
+use crate::{Account, Batch, Changes, Hash, Reason, RunReport, Slice, content_hash};
+
+type Written<T> = Result<T, Failure>;
+
+/// The level is the fastest, because records are too short for higher ones to find more.
+const COMPRESSION: i32 = 1;
+
+fn conflict(message: String) -> Failure {
+    Failure::Refused(Error::new(ErrorKind::Conflict, message))
+}
+
+fn misuse(message: &str) -> Failure {
+    Failure::Refused(Error::new(ErrorKind::Storage, message))
+}
+
+/// What is known of a record before it is written.
+struct Known {
+    id: i64,
+    revision: u32,
+    revision_id: i64,
+    content: Hash,
+    missing: bool,
+    payload_id: Option<i64>,
+}
+
+/// Where a listing stands.
+struct Place {
+    cursor: Option<Cursor>,
+    began_us: i64,
+    began: i64,
+    nameless: bool,
+}
+
+/// Writes the records of one account, in one batch.
+struct Pen<'a> {
+    writing: &'a Writing<'a>,
+    account: &'a Account,
+    account_id: i64,
+    at_us: i64,
+    /// `accounts.writes` of this batch.
+    clock: i64,
+    next_revision: i64,
+    compressor: Compressor<'static>,
+    changes: Changes,
+}
+
+impl Writing<'_> {
+    pub(super) fn begin(&self, account: Account, now: Timestamp) -> Written<SqliteLease> {
+        let t = self.transaction;
+        t.execute(
+            "INSERT INTO accounts (provider, account) VALUES (?, ?) ON CONFLICT DO NOTHING",
+            (account.provider.as_str(), account.account.as_str()),
+        )?;
+        let id = read::account_id(t, &account)?.ok_or(Failure::Damaged)?;
+        let hold = match &self.shared.path {
+            None => lock(&self.shared.held).insert(id).then(|| Hold::Memory(self.shared.held.clone(), id)),
+            Some(path) => {
+                let mut name = path.clone().into_os_string();
+                name.push(format!("-lock-{id}"));
+                let name = PathBuf::from(name);
+                let failed = |e: std::io::Error| {
+                    let why = format!(
+                        "cannot lock {}; check its permissions and those of its folder",
+                        name.display()
+                    );
+                    Failure::Refused(error::storage(Some(path), &why).with_source(e))
+                };
+                // Never removed: who opened it just before would hold a lock that nobody sees.
+                let file = File::options().create(true).append(true).open(&name).map_err(failed)?;
+                match file.try_lock() {
+                    Ok(()) => Some(Hold::File { _locked: file }),
+                    Err(TryLockError::WouldBlock) => None,
+                    Err(TryLockError::Error(e)) => return Err(failed(e)),
+                }
+            }
+        };
+        let Some(hold) = hold else { return Err(self.taken(&account, id)?) };
+        let epoch = t.query_row(
+            "UPDATE accounts SET epoch = epoch + 1, writer = ?, began_us = ? WHERE id = ? RETURNING epoch",
+            (format!("process {}", std::process::id()), to_us(now), id),
+            |row| row.get::<_, i64>(0),
+        )?;
+        Ok(SqliteLease { account, epoch: epoch.cast_unsigned(), _hold: hold })
+    }
+
+    /// Says who is writing already.
+    fn taken(&self, account: &Account, id: i64) -> Written<Failure> {
+        let (writer, began): (Option<String>, Option<i64>) = self.transaction.query_row(
+            "SELECT writer, began_us FROM accounts WHERE id = ?",
+            [id],
+            |row| Ok((row.get(0)?, row.get(1)?)),
+        )?;
+        let writer = writer.unwrap_or_else(|| "another process".into());
+        let since = began.and_then(|us| Timestamp::from_microsecond(us).ok());
+        let since = since.map(|at| format!(" since {at}")).unwrap_or_default();
+        Ok(conflict(format!("{account} is being written to by {writer}{since}; wait until it ends")))
+    }
+
+    /// The number of the account, if the lease is its latest.
+    fn fence(&self, account: &Account, epoch: u64) -> Written<(i64, i64)> {
+        let sql = "SELECT id, writes, epoch FROM accounts WHERE provider = ? AND account = ?";
+        let mut found = self.transaction.prepare_cached(sql)?;
+        let key = (account.provider.as_str(), account.account.as_str());
+        let latest =
+            found.query_row(key, |row| Ok((row.get(0)?, row.get(1)?, row.get::<_, i64>(2)?))).optional()?;
+        match latest {
+            Some((id, writes, latest)) if latest.cast_unsigned() == epoch => Ok((id, writes)),
+            _ => Err(conflict(format!("another run has begun to write to {account}; this one must stop"))),
+        }
+    }
+
+    fn pen<'a>(&'a self, account: &'a Account, epoch: u64, at: Timestamp) -> Written<Pen<'a>> {
+        let (account_id, clock) = self.fence(account, epoch)?;
+        let sql = "SELECT coalesce(max(id), 0) + 1 FROM revisions";
+        let next_revision = self.transaction.prepare_cached(sql)?.query_row([], |row| row.get(0))?;
+        let compressor =
+            Compressor::new(COMPRESSION).map_err(|_| misuse("there is no memory left to compress with"))?;
+        Ok(Pen {
+            writing: self,
+            account,
+            account_id,
+            at_us: to_us(at),
+            clock,
+            next_revision,
+            compressor,
+            changes: Changes::default(),
+        })
+    }
+
+    pub(super) fn commit(&self, account: &Account, epoch: u64, batch: &Batch) -> Written<Changes> {
+        let mut pen = self.pen(account, epoch, batch.at)?;
+        pen.clock += 1;
+        self.run("UPDATE accounts SET writes = ? WHERE id = ?", params![pen.clock, pen.account_id])?;
+        let slice = read::slice_text(&batch.slice);
+        let mut place = pen.place(&slice)?;
+        if place.cursor != batch.from {
+            let message = format!(
+                "the listing of {account} has gone on elsewhere since this page was read; go on from the stored place"
+            );
+            return Err(conflict(message));
+        }
+        pen.put_all(&batch.sessions, None)?;
+        for record in &batch.rejected {
+            pen.reject(record, &batch.slice.kinds)?;
+            place.nameless |= record.id.is_none();
+        }
+        if let Some(next) = &batch.next {
+            self.run(
+                "INSERT INTO places (account_id, slice, cursor, began_us, began, nameless) VALUES (?, ?, ?, ?, ?, ?) \
+                 ON CONFLICT DO UPDATE SET cursor = excluded.cursor, nameless = excluded.nameless",
+                params![pen.account_id, slice, next.as_str(), place.began_us, place.began, place.nameless],
+            )?;
+        } else {
+            self.run(
+                "DELETE FROM places WHERE account_id = ? AND slice = ?",
+                params![pen.account_id, slice],
+            )?;
+            self.run(
+                "INSERT INTO coverage (account_id, slice, from_us, began_us, completed_us) VALUES (?, ?, ?, ?, ?) \
+                 ON CONFLICT DO UPDATE SET began_us = excluded.began_us, completed_us = excluded.completed_us",
+                params![
+                    pen.account_id,
+                    slice,
+                    batch.slice.window.map(|window| to_us(window.from())),
+                    place.began_us,
+                    pen.at_us
+                ],
+            )?;
+            // What came without an identifier may be any of those that are missed.
+            if !place.nameless {
+                pen.vanish(&batch.slice, place.began)?;
+            }
+        }
+        Ok(pen.changes)
+    }
+
+    pub(super) fn remap(
+        &self,
+        account: &Account,
+        epoch: u64,
+        sessions: &[ChargingSession],
+        now: Timestamp,
+    ) -> Written<Changes> {
+        let mut pen = self.pen(account, epoch, now)?;
+        pen.put_all(sessions, Some(Reason::Remapped))?;
+        Ok(pen.changes)
+    }
+
+    pub(super) fn restart(&self, account: &Account, epoch: u64, slice: &Slice) -> Written<()> {
+        let (id, _) = self.fence(account, epoch)?;
+        let slice = read::slice_text(slice);
+        self.run("DELETE FROM places WHERE account_id = ? AND slice = ?", params![id, slice])?;
+        Ok(())
+    }
+
+    pub(super) fn release(&self, account: &Account, epoch: u64, payloads: &[Hash]) -> Written<()> {
+        let (id, _) = self.fence(account, epoch)?;
+        let sql = "DELETE FROM quarantine WHERE account_id = ? \
+                   AND payload_id = (SELECT id FROM payloads WHERE hash = ?)";
+        for hash in payloads {
+            self.run(sql, params![id, hash.as_bytes()])?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn log_run(&self, account: &Account, epoch: u64, run: &RunReport) -> Written<()> {
+        let (id, _) = self.fence(account, epoch)?;
+        let [new, changed, unchanged, returned, vanished, quarantined] = run.counts.map(u64::cast_signed);
+        self.run(
+            "INSERT INTO runs (account_id, epoch, began_us, ended_us, requests, new, changed, unchanged, returned, \
+             vanished, quarantined, error) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            params![
+                id,
+                epoch.cast_signed(),
+                to_us(run.began_at),
+                to_us(run.ended_at),
+                run.requests.cast_signed(),
+                new,
+                changed,
+                unchanged,
+                returned,
+                vanished,
+                quarantined,
+                run.error
+            ],
+        )?;
+        Ok(())
+    }
+
+    fn run(&self, sql: &str, params: &[&dyn ToSql]) -> rusqlite::Result<usize> {
+        self.transaction.prepare_cached(sql)?.execute(params)
+    }
+}
+
+impl Pen<'_> {
+    /// Where the listing of a slice stands; at its beginning, if nothing else is known.
+    fn place(&self, slice: &str) -> rusqlite::Result<Place> {
+        let sql = "SELECT cursor, began_us, began, nameless FROM places WHERE account_id = ? AND slice = ?";
+        let mut found = self.writing.transaction.prepare_cached(sql)?;
+        let known = found.query_row((self.account_id, slice), |row| {
+            let cursor = Some(Cursor::from(row.get_ref(0)?.as_str()?));
+            Ok(Place { cursor, began_us: row.get(1)?, began: row.get(2)?, nameless: row.get(3)? })
+        });
+        let beginning = Place { cursor: None, began_us: self.at_us, began: self.clock, nameless: false };
+        Ok(known.optional()?.unwrap_or(beginning))
+    }
+
+    /// Writes records: those of a listing, or of a remapping, which is then their reason.
+    fn put_all(&mut self, sessions: &[ChargingSession], reason: Option<Reason>) -> Written<()> {
+        let mut last = HashMap::with_capacity(sessions.len());
+        for (place, session) in sessions.iter().enumerate() {
+            let key = session.key();
+            if (key.provider, &key.account) != (self.account.provider, &self.account.account) {
+                return Err(misuse("a record of another account than that of the lease was to be written"));
+            }
+            last.insert(key, place);
+        }
+        for (place, session) in sessions.iter().enumerate() {
+            // The same record twice on a page is one record, as it came last.
+            if last.get(session.key()) == Some(&place) {
+                self.put(session, reason)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn known(&self, key: &SessionKey) -> rusqlite::Result<Option<Known>> {
+        let sql = "SELECT s.id, s.revision, s.revision_id, s.content, s.missing_us IS NOT NULL, \
+                   (SELECT payload_id FROM revisions WHERE id = s.revision_id) \
+                   FROM sessions s WHERE s.account_id = ? AND s.kind = ? AND s.source_id = ?";
+        let mut found = self.writing.transaction.prepare_cached(sql)?;
+        found
+            .query_row((self.account_id, key.kind.as_str(), &key.source_id), |row| {
+                Ok(Known {
+                    id: row.get(0)?,
+                    revision: row.get(1)?,
+                    revision_id: row.get(2)?,
+                    content: row.get(3)?,
+                    missing: row.get(4)?,
+                    payload_id: row.get(5)?,
+                })
+            })
+            .optional()
+    }
+
+    fn put(&mut self, session: &ChargingSession, remapped: Option<Reason>) -> Written<()> {
+        let key = session.key();
+        let known = self.known(key)?;
+        let content = content_hash(session);
+        let listed = remapped.is_none();
+        let returned = listed && known.as_ref().is_some_and(|known| known.missing);
+        let mapping_version = session.provenance.mapping_version;
+        if returned {
+            self.changes.returned.push(key.clone());
+        }
+        let id = match known {
+            Some(known) if known.content == content => {
+                if listed {
+                    self.writing.run(
+                        "UPDATE sessions SET last_seen_us = ?, seen = ?, mapping_version = ? WHERE id = ?",
+                        params![self.at_us, self.clock, mapping_version, known.id],
+                    )?;
+                } else {
+                    let sql = "UPDATE sessions SET mapping_version = ? WHERE id = ?";
+                    self.writing.run(sql, params![mapping_version, known.id])?;
+                }
+                if returned {
+                    self.repeat(&known, Reason::Returned, None)?;
+                } else {
+                    self.changes.unchanged += 1;
+                }
+                known.id
+            }
+            known => {
+                let reason = match (&known, returned) {
+                    (None, _) => Reason::New,
+                    (Some(_), true) => Reason::Returned,
+                    (Some(_), false) => remapped.unwrap_or(Reason::Changed),
+                };
+                let changed = if known.is_some() { &mut self.changes.changed } else { &mut self.changes.new };
+                changed.push(key.clone());
+                self.revise(session, known.as_ref(), &content, reason)?
+            }
+        };
+        self.link(id, session)?;
+        Ok(())
+    }
+
+    /// Writes a record that is new or has another content than before. The number of its session.
+    fn revise(
+        &mut self,
+        session: &ChargingSession,
+        known: Option<&Known>,
+        content: &Hash,
+        reason: Reason,
+    ) -> Written<i64> {
+        let key = session.key();
+        let number = known.map_or(1, |known| known.revision.saturating_add(1));
+        let payload_id = match &session.provenance.payload {
+            Some(payload) => Some(self.keep(payload)?),
+            // What is mapped anew was read from where it was read from before.
+            None if reason == Reason::Remapped => known.and_then(|known| known.payload_id),
+            None => None,
+        };
+        let (listed, missing) = match reason {
+            Reason::Remapped => (false, known.is_some_and(|known| known.missing)),
+            _ => (true, false),
+        };
+        let revision_id = self.next_revision;
+        self.next_revision += 1;
+        let period = &session.timing.period;
+        let zone = session.timing.zone.as_ref().map(|zone| zone.name.as_str());
+        let parties = &session.parties;
+        let vehicle = parties.vehicle.as_ref();
+        let money = session.costs.cost.as_ref().map(|cost| cost.money);
+        let (cost, currency) = split(money);
+        // On conflict, that is of a known session, `missing_us` and what was seen are kept unless it was listed.
+        self.writing.transaction.prepare_cached(
+            "INSERT INTO sessions (id, account_id, kind, source_id, handle, revision, revision_id, content, \
+             mapping_version, first_seen_us, last_seen_us, seen, status, start_us, end_us, zone, local_day, energy_mwh, \
+             cost, currency, vehicle_id, vehicle_name, charge_point_id, location, counts) \
+             VALUES (:id, :account_id, :kind, :source_id, :handle, :revision, :revision_id, :content, \
+             :mapping_version, :at, :at, :seen, :status, :start_us, :end_us, :zone, :local_day, :energy_mwh, \
+             :cost, :currency, :vehicle_id, :vehicle_name, :charge_point_id, :location, :counts) \
+             ON CONFLICT (id) DO UPDATE SET revision = excluded.revision, revision_id = excluded.revision_id, \
+             content = excluded.content, mapping_version = excluded.mapping_version, \
+             last_seen_us = iif(:listed, excluded.last_seen_us, last_seen_us), \
+             seen = iif(:listed, excluded.seen, seen), missing_us = iif(:missing, missing_us, NULL), \
+             status = excluded.status, start_us = excluded.start_us, end_us = excluded.end_us, zone = excluded.zone, \
+             local_day = excluded.local_day, energy_mwh = excluded.energy_mwh, cost = excluded.cost, \
+             currency = excluded.currency, vehicle_id = excluded.vehicle_id, vehicle_name = excluded.vehicle_name, \
+             charge_point_id = excluded.charge_point_id, location = excluded.location, counts = excluded.counts",
+        )?
+        .execute(named_params! {
+            ":id": known.map(|known| known.id),
+            ":account_id": self.account_id,
+            ":kind": key.kind.as_str(),
+            ":source_id": key.source_id,
+            ":handle": key.id().as_bytes(),
+            ":revision": number,
+            ":revision_id": revision_id,
+            ":content": content.as_bytes(),
+            ":mapping_version": session.provenance.mapping_version,
+            ":at": self.at_us,
+            ":seen": self.clock,
+            ":listed": listed,
+            ":missing": missing,
+            ":status": session.state.status.as_str(),
+            ":start_us": period.start.map(to_us),
+            ":end_us": period.end.map(to_us),
+            ":zone": zone,
+            ":local_day": period.start.map(|start| local_day(start, zone, self.writing.zone)),
+            ":energy_mwh": session.energy.headline().map(Energy::as_mwh),
+            ":cost": cost,
+            ":currency": currency,
+            ":vehicle_id": vehicle.and_then(|vehicle| vehicle.source_id.as_deref()),
+            ":vehicle_name": vehicle.and_then(|vehicle| vehicle.name.as_deref()),
+            ":charge_point_id": parties.charge_point.as_ref().and_then(|point| point.source_id.as_deref()),
+            ":location": session.place.location.as_ref().and_then(|place| place.label.as_deref()),
+            ":counts": session.counts(),
+        })?;
+        let id = known.map_or_else(|| self.writing.transaction.last_insert_rowid(), |known| known.id);
+        let record =
+            serde_json::to_string(session).map_err(|_| misuse("a record could not be written as JSON"))?;
+        self.writing.run(
+            "INSERT INTO revisions (id, session_id, number, at_us, reason, content, payload_id, mapping_version, record) \
+             VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            params![
+                revision_id,
+                id,
+                number,
+                self.at_us,
+                reason.as_str(),
+                content.as_bytes(),
+                payload_id,
+                session.provenance.mapping_version,
+                record
+            ],
+        )?;
+        if known.is_some() {
+            self.writing.run("DELETE FROM intervals WHERE session_id = ?", params![id])?;
+        }
+        if let Detail::Some(intervals) = &session.details.intervals {
+            for (number, interval) in intervals.iter().enumerate() {
+                let (price, currency) = split(interval.price_per_kwh);
+                self.writing.run(
+                    "INSERT INTO intervals (session_id, number, start_us, end_us, energy_mwh, supply_energy_mwh, \
+                     max_power_mw, price_per_kwh, currency) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                    params![
+                        id,
+                        number as i64,
+                        interval.start.map(to_us),
+                        interval.end.map(to_us),
+                        interval.energy.map(Energy::as_mwh),
+                        interval.supply_energy.map(Energy::as_mwh),
+                        interval.max_power.map(Power::as_mw),
+                        price,
+                        currency
+                    ],
+                )?;
+            }
+        }
+        Ok(id)
+    }
+
+    /// Adds a revision with the same record, because it has vanished or is there again.
+    fn repeat(&mut self, known: &Known, reason: Reason, missing_us: Option<i64>) -> rusqlite::Result<()> {
+        self.writing.run(
+            "INSERT INTO revisions (id, session_id, number, at_us, reason, content, payload_id, mapping_version, record) \
+             SELECT ?, session_id, number + 1, ?, ?, content, payload_id, mapping_version, record \
+             FROM revisions WHERE id = ?",
+            params![self.next_revision, self.at_us, reason.as_str(), known.revision_id],
+        )?;
+        self.writing.run(
+            "UPDATE sessions SET revision = revision + 1, revision_id = ?, missing_us = ? WHERE id = ?",
+            params![self.next_revision, missing_us, known.id],
+        )?;
+        self.next_revision += 1;
+        Ok(())
+    }
+
+    /// Adds what a record says about others. What was known stays; of parents, the latest.
+    fn link(&self, id: i64, session: &ChargingSession) -> rusqlite::Result<()> {
+        let identity = &session.identity;
+        if identity.parent.is_some() {
+            self.writing
+                .run("DELETE FROM links WHERE session_id = ? AND relation = 'parent'", params![id])?;
+        }
+        let parent = identity.parent.iter().map(|key| ("parent", key, None));
+        let related =
+            identity.related.iter().map(|other| (other.kind.as_str(), &other.key, other.confidence));
+        for (relation, key, confidence) in parent.chain(related) {
+            self.writing.run(
+                "INSERT INTO links (session_id, relation, provider, account, kind, source_id, confidence) \
+                 VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET confidence = excluded.confidence",
+                params![
+                    id,
+                    relation,
+                    key.provider.as_str(),
+                    key.account.as_str(),
+                    key.kind.as_str(),
+                    key.source_id,
+                    confidence.map(|percent| percent.value().to_string())
+                ],
+            )?;
+        }
+        Ok(())
+    }
+
+    /// Keeps bytes, once. Their number.
+    fn keep(&mut self, payload: &Payload) -> Written<i64> {
+        let plain = payload.as_bytes();
+        let hash = Hash::of(plain);
+        let t = self.writing.transaction;
+        let mut known = t.prepare_cached("SELECT id FROM payloads WHERE hash = ?")?;
+        if let Some(id) = known.query_row([hash.as_bytes()], |row| row.get(0)).optional()? {
+            return Ok(id);
+        }
+        let packed = self.compressor.compress(plain).ok();
+        let bytes = packed.as_deref().filter(|packed| packed.len() < plain.len()).unwrap_or(plain);
+        let mut insert = t.prepare_cached("INSERT INTO payloads (hash, size, bytes) VALUES (?, ?, ?)")?;
+        Ok(insert.insert(params![hash.as_bytes(), plain.len() as i64, bytes])?)
+    }
+
+    /// Puts a record in quarantine. If it can be told which session it is of, that one is still listed.
+    fn reject(&mut self, record: &RejectedRecord, kinds: &[RecordKind]) -> Written<()> {
+        let payload_id = self.keep(&record.payload)?;
+        let mut known = self
+            .writing
+            .transaction
+            .prepare_cached("SELECT 1 FROM quarantine WHERE account_id = ? AND payload_id = ?")?;
+        if !known.exists((self.account_id, payload_id))? {
+            self.changes.quarantined += 1;
+        }
+        self.writing.run(
+            "INSERT INTO quarantine (account_id, payload_id, source_id, code, path, reason, first_seen_us, last_seen_us) \
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?7) ON CONFLICT DO UPDATE SET source_id = excluded.source_id, \
+             code = excluded.code, path = excluded.path, reason = excluded.reason, last_seen_us = excluded.last_seen_us",
+            params![
+                self.account_id,
+                payload_id,
+                record.id,
+                record.code.as_str(),
+                record.path,
+                record.reason,
+                self.at_us
+            ],
+        )?;
+        for kind in record.id.iter().flat_map(|_| kinds) {
+            self.writing.run(
+                "UPDATE sessions SET last_seen_us = ?, seen = ? WHERE account_id = ? AND kind = ? AND source_id = ?",
+                params![self.at_us, self.clock, self.account_id, kind.as_str(), record.id],
+            )?;
+        }
+        Ok(())
+    }
+
+    /// Marks what did not come since the listing of a slice began.
+    fn vanish(&mut self, slice: &Slice, began: i64) -> Written<()> {
+        let mut sql = String::from(
+            "SELECT s.id, s.revision, s.revision_id, s.content, s.source_id FROM sessions s \
+             WHERE s.account_id = ? AND s.kind = ? AND s.seen < ? AND s.missing_us IS NULL",
+        );
+        if slice.window.is_some() {
+            sql.push_str(" AND s.start_us >= ? AND s.start_us < ?");
+        }
+        if let Some(asset) = &slice.asset {
+            sql.push_str(&format!(" AND s.{} = ?", read::asset_column(asset.kind)));
+        }
+        let mut kinds = slice.kinds.clone();
+        kinds.sort_unstable();
+        kinds.dedup();
+        for kind in kinds {
+            let mut values: Vec<Box<dyn ToSql>> =
+                vec![Box::new(self.account_id), Box::new(kind.as_str()), Box::new(began)];
+            if let Some(window) = slice.window {
+                values.push(Box::new(to_us(window.from())));
+                values.push(Box::new(to_us(window.until())));
+            }
+            if let Some(asset) = &slice.asset {
+                values.push(Box::new(asset.id.clone()));
+            }
+            let mut found = self.writing.transaction.prepare_cached(&sql)?;
+            let gone: Vec<(Known, String)> = found
+                .query_map(rusqlite::params_from_iter(values), |row| {
+                    let known = Known {
+                        id: row.get(0)?,
+                        revision: row.get(1)?,
+                        revision_id: row.get(2)?,
+                        content: row.get(3)?,
+                        missing: false,
+                        payload_id: None,
+                    };
+                    Ok((known, row.get(4)?))
+                })?
+                .collect::<Result<_, _>>()?;
+            for (known, source_id) in gone {
+                self.repeat(&known, Reason::Vanished, Some(self.at_us))?;
+                let Account { provider, account } = self.account;
+                self.changes.vanished.push(SessionKey::new(*provider, account.clone(), kind, source_id));
+            }
+        }
+        Ok(())
+    }
+}
+
+fn split(money: Option<Money>) -> (Option<String>, Option<String>) {
+    money.map(|money| (money.amount.to_string(), money.currency.code().to_owned())).unzip()
+}
+
+/// The day on the clock of the place, as far as it is known.
+fn local_day(start: Timestamp, zone: Option<&str>, otherwise: &TimeZone) -> String {
+    let zone = zone.and_then(|name| TimeZone::get(name).ok());
+    zone.as_ref().unwrap_or(otherwise).to_datetime(start).date().to_string()
+}

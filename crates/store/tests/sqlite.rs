@@ -1,0 +1,380 @@
+//! The store in SQLite: the suite for all stores, and what can go wrong with a file.
+
+use std::{
+    fs,
+    io::{BufRead as _, BufReader},
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    time::Duration,
+};
+
+use charging_sessions_core::{ErrorKind, Result, Zone, ZoneSource};
+use charging_sessions_store::{Batch, Filter, SessionStore, SqliteStore};
+use jiff::tz::TimeZone;
+use rusqlite::Connection;
+use suite::{all, at, home, page, part, session};
+use tempfile::TempDir;
+
+mod suite;
+
+macro_rules! both {
+    ($($test:ident,)*) => {
+        mod file {
+            use super::*;
+            $(#[tokio::test] async fn $test() {
+                let folder = tempfile::tempdir().unwrap();
+                suite::$test(&SqliteStore::open(folder.path().join("sessions.db")).unwrap()).await;
+            })*
+        }
+        mod memory {
+            use super::*;
+            $(#[tokio::test] async fn $test() {
+                suite::$test(&SqliteStore::open_in_memory().unwrap()).await;
+            })*
+        }
+    };
+}
+each_test!(both);
+
+fn scratch() -> (TempDir, PathBuf) {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("sessions.db");
+    (folder, path)
+}
+
+/// The message of a refusal that names the file.
+fn refusal(result: Result<SqliteStore>, path: &Path) -> String {
+    let error = result.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Storage, "{error}");
+    let text = error.to_string();
+    assert!(text.contains(path.to_str().unwrap()), "{text}");
+    text
+}
+
+async fn fill(store: &SqliteStore, number: i64) {
+    let sessions: Vec<_> = (0..number).map(|number| session(&number.to_string(), number)).collect();
+    let lease = store.begin(&home(), at(0)).await.unwrap();
+    store.commit(&*lease, page(&sessions, 1)).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_store_is_there_when_it_is_opened_again() {
+    let (_folder, path) = scratch();
+    fill(&SqliteStore::open(&path).unwrap(), 3).await;
+    for store in [SqliteStore::open(&path).unwrap(), SqliteStore::open_read_only(&path).unwrap()] {
+        assert_eq!(store.sessions(&Filter::default(), None, 9).await.unwrap().len(), 3);
+        assert_eq!(store.accounts().await.unwrap(), [home()]);
+    }
+    let db = Connection::open(&path).unwrap();
+    let number = |pragma: &str| db.pragma_query_value(None, pragma, |row| row.get::<_, i64>(0)).unwrap();
+    assert_eq!((number("user_version"), number("application_id")), (1, 0x4368_5365));
+    let check: String = db.query_row("PRAGMA integrity_check", [], |row| row.get(0)).unwrap();
+    assert_eq!(check, "ok");
+}
+
+#[tokio::test]
+async fn what_is_opened_for_reading_is_not_written_to() {
+    let (_folder, path) = scratch();
+    let missing = refusal(SqliteStore::open_read_only(&path), &path);
+    assert!(missing.contains("does not exist"), "{missing}");
+    assert!(!path.exists());
+    fill(&SqliteStore::open(&path).unwrap(), 1).await;
+    let store = SqliteStore::open_read_only(&path).unwrap();
+    let error = store.begin(&home(), at(0)).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Storage);
+    assert!(error.to_string().contains("reading only"), "{error}");
+}
+
+#[test]
+fn an_empty_file_becomes_a_store_and_many_may_open_it_at_once() {
+    let (_folder, path) = scratch();
+    fs::write(&path, "").unwrap();
+    assert!(refusal(SqliteStore::open_read_only(&path), &path).contains("is empty"));
+    std::thread::scope(|scope| {
+        let all = [(); 8].map(|()| scope.spawn(|| SqliteStore::open(&path).map(drop)));
+        for one in all {
+            one.join().unwrap().unwrap();
+        }
+    });
+    SqliteStore::open_read_only(&path).unwrap();
+}
+
+#[tokio::test]
+async fn what_is_not_ours_is_refused_and_left_alone() {
+    let (_folder, path) = scratch();
+    fs::write(&path, "this is a letter, and much longer than the header of a database would be. ".repeat(20))
+        .unwrap();
+    let before = fs::read(&path).unwrap();
+    assert!(refusal(SqliteStore::open(&path), &path).contains("not an SQLite database"));
+    assert_eq!(fs::read(&path).unwrap(), before);
+
+    let (_folder, path) = scratch();
+    Connection::open(&path).unwrap().execute_batch("CREATE TABLE photos (id)").unwrap();
+    let before = fs::read(&path).unwrap();
+    for result in [SqliteStore::open(&path), SqliteStore::open_read_only(&path)] {
+        assert!(refusal(result, &path).contains("another program"));
+    }
+    assert_eq!(fs::read(&path).unwrap(), before);
+
+    let (_folder, path) = scratch();
+    fill(&SqliteStore::open(&path).unwrap(), 1).await;
+    Connection::open(&path).unwrap().pragma_update(None, "user_version", 2).unwrap();
+    for result in [SqliteStore::open(&path), SqliteStore::open_read_only(&path)] {
+        let text = refusal(result, &path);
+        assert!(text.contains("newer release (version 2") && text.contains("update"), "{text}");
+    }
+}
+
+#[test]
+fn where_there_is_nothing_to_open_the_message_says_what_to_do() {
+    let (folder, path) = scratch();
+    let path = path.join("below").join("sessions.db");
+    assert!(refusal(SqliteStore::open(&path), &path).contains("make it first"));
+    assert!(refusal(SqliteStore::open(folder.path()), folder.path()).contains("cannot be opened"));
+}
+
+#[cfg(unix)]
+#[test]
+fn a_folder_that_must_not_be_written_to_is_refused() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let (folder, path) = scratch();
+    fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o555)).unwrap();
+    // Nothing is forbidden to the superuser.
+    if fs::write(folder.path().join("probe"), "").is_err() {
+        let text = refusal(SqliteStore::open(&path), &path);
+        assert!(text.contains("may be read and written"), "{text}");
+    }
+    fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
+}
+
+#[tokio::test]
+async fn damage_is_an_error_and_no_panic() {
+    let (_folder, path) = scratch();
+    fill(&SqliteStore::open(&path).unwrap(), 300).await;
+    let whole = fs::read(&path).unwrap();
+    let mut worst = 0;
+    for start in (0..whole.len()).step_by(4096).chain([100, 5000]) {
+        let mut bytes = whole.clone();
+        let end = whole.len().min(start + 3000);
+        bytes[start..end].fill(0x55);
+        worst += i32::from(reads_with_an_error(&path, &bytes).await);
+    }
+    assert!(worst > 5, "{worst}");
+    assert!(reads_with_an_error(&path, &whole[..whole.len() / 2]).await);
+    // Sound as a database, and not as a store.
+    for damage in [
+        "UPDATE revisions SET record = '{'",
+        "UPDATE sessions SET first_seen_us = 9223372036854775807",
+        "UPDATE payloads SET size = 9223372036854775807",
+        "UPDATE payloads SET size = -1",
+        "UPDATE payloads SET size = 100000",
+        "UPDATE sessions SET content = x'00'",
+        "UPDATE accounts SET account = 'a b'",
+        "UPDATE revisions SET reason = 'else'",
+        "DROP TABLE revisions",
+    ] {
+        fs::write(&path, &whole).unwrap();
+        let db = Connection::open(&path).unwrap();
+        db.pragma_update(None, "foreign_keys", false).unwrap();
+        db.execute_batch(damage).unwrap();
+        drop(db);
+        let bytes = fs::read(&path).unwrap();
+        assert!(reads_with_an_error(&path, &bytes).await, "{damage}");
+    }
+}
+
+/// Whether reading everything from a file of these bytes fails, and as it should.
+async fn reads_with_an_error(path: &Path, bytes: &[u8]) -> bool {
+    for beside in ["-wal", "-shm"] {
+        let mut name = path.as_os_str().to_owned();
+        name.push(beside);
+        let _ = fs::remove_file(name);
+    }
+    fs::write(path, bytes).unwrap();
+    let everything = async {
+        let store = SqliteStore::open(path)?;
+        store.accounts().await?;
+        for stored in store.sessions(&Filter::default(), None, 1000).await? {
+            store.revisions(stored.session.key()).await?;
+            store.session(stored.session.key()).await?;
+            if let Some(hash) = &stored.payload {
+                store.payload(hash).await?;
+            }
+        }
+        let lease = store.begin(&home(), at(0)).await?;
+        store.commit(&*lease, page(&[session("new", 0)], 1)).await.map(drop)
+    };
+    match everything.await {
+        Ok(()) => false,
+        Err(error) => {
+            assert_eq!(error.kind(), ErrorKind::Storage, "{error}");
+            assert!(error.to_string().contains(path.to_str().unwrap()), "{error}");
+            true
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_lock_of_another_program_is_an_error_that_says_so() {
+    let (_folder, path) = scratch();
+    let store = SqliteStore::open(&path).unwrap().with_busy_timeout(Duration::from_millis(20)).unwrap();
+    let other = Connection::open(&path).unwrap();
+    other.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let error = store.begin(&home(), at(0)).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Storage);
+    assert!(error.to_string().contains("locked by another program"), "{error}");
+    // Reading goes on.
+    assert!(store.accounts().await.unwrap().is_empty());
+    other.execute_batch("COMMIT").unwrap();
+    store.begin(&home(), at(0)).await.unwrap();
+}
+
+#[tokio::test]
+async fn readers_see_whole_batches_while_a_writer_writes() {
+    let (_folder, path) = scratch();
+    let store = SqliteStore::open(&path).unwrap();
+    let reader = SqliteStore::open_read_only(&path).unwrap();
+    let writing = tokio::spawn({
+        let store = store.clone();
+        async move {
+            let lease = store.begin(&home(), at(0)).await.unwrap();
+            for number in 0..50 {
+                store.commit(&*lease, numbered(number)).await.unwrap();
+            }
+        }
+    });
+    let (mut last, mut changed) = (0, 0);
+    loop {
+        let ended = writing.is_finished();
+        for store in [&store, &reader] {
+            let number = store.sessions(&Filter::default(), None, 10_000).await.unwrap().len();
+            assert_eq!(number % BATCH, 0);
+            assert!(number >= last);
+            changed += i32::from(number > last);
+            last = number;
+        }
+        if ended {
+            break;
+        }
+    }
+    writing.await.unwrap();
+    assert_eq!(last, 50 * BATCH);
+    assert!(changed > 0);
+}
+
+#[tokio::test]
+async fn views_are_for_people() {
+    let (_folder, path) = scratch();
+    let store = SqliteStore::open(&path).unwrap().with_zone(TimeZone::get("America/New_York").unwrap());
+    let zoned = |id: &str, zone: Option<&str>| {
+        // 2026-03-01T00:30:00Z
+        let mut session = session(id, 30);
+        session.timing.zone = zone.map(|zone| Zone::new(zone, ZoneSource::Provider));
+        session
+    };
+    let all = [
+        zoned("tokyo", Some("Asia/Tokyo")),
+        zoned("else", None),
+        zoned("odd", Some("Mars/Olympus")),
+        zoned("gone", None),
+    ];
+    let lease = store.begin(&home(), at(0)).await.unwrap();
+    store.commit(&*lease, page(&all, 1)).await.unwrap();
+    store.commit(&*lease, page(&all[..3], 2)).await.unwrap();
+    let db = Connection::open(&path).unwrap();
+    let text = |sql: &str| {
+        let mut statement = db.prepare(sql).unwrap();
+        let rows = statement.query_map([], |row| row.get::<_, String>(0)).unwrap();
+        rows.collect::<Result<Vec<_>, _>>().unwrap().join(" ")
+    };
+    let sql = "SELECT source_id || ':' || local_day || ':' || local_month FROM v_sessions ORDER BY source_id";
+    assert_eq!(text(sql), "else:2026-02-28:2026-02 odd:2026-02-28:2026-02 tokyo:2026-03-01:2026-03");
+    let sql = "SELECT start_utc || ' ' || end_utc || ' ' || energy_kwh || ' ' || duration_minutes FROM v_sessions LIMIT 1";
+    assert_eq!(text(sql), "2026-03-01T00:30:00Z 2026-03-01T01:30:00Z 7.000001 60.0");
+    let handle = all[0].key().id().to_string();
+    assert_eq!(text("SELECT handle FROM v_sessions WHERE source_id = 'tokyo'"), handle);
+    let sql = "SELECT local_month || ' ' || sessions || ' ' || energy_kwh FROM v_months ORDER BY local_month";
+    assert_eq!(text(sql), "2026-02 2 14.000002 2026-03 1 7.000001");
+}
+
+/// Records in each batch of the processes below.
+const BATCH: usize = 20;
+
+/// One page of a listing without end: its place is its number.
+fn numbered(number: i64) -> Batch {
+    let sessions: Vec<_> = (0..BATCH).map(|it| session(&format!("{number}-{it}"), number)).collect();
+    let from = if number == 0 { String::new() } else { number.to_string() };
+    part(&all(), &from, &(number + 1).to_string(), &sessions, number)
+}
+
+/// Not a test: what [`start`] runs as a process of its own. Writes pages and says so after each.
+#[tokio::test]
+#[ignore = "is run by other tests"]
+async fn another_process() {
+    let Ok(path) = std::env::var("STORE_OF_ANOTHER_PROCESS") else { return };
+    let store = SqliteStore::open(path).unwrap();
+    let place = store.place(&home(), &all()).await.unwrap();
+    let first = place.map_or(0, |place| place.as_str().parse().unwrap());
+    let lease = store.begin(&home(), at(0)).await.unwrap();
+    println!("\nwritten {first}");
+    for number in first.. {
+        store.commit(&*lease, numbered(number)).await.unwrap();
+        println!("\nwritten {}", number + 1);
+    }
+}
+
+fn start(path: &Path) -> (Child, impl Iterator<Item = i64>) {
+    let mut child = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "another_process", "--ignored", "--nocapture"])
+        .env("STORE_OF_ANOTHER_PROCESS", path)
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    (child, lines.filter_map(|line| line.unwrap().strip_prefix("written ")?.parse().ok()))
+}
+
+#[tokio::test]
+async fn a_process_that_is_killed_loses_nothing_that_it_said_was_written() {
+    let (_folder, path) = scratch();
+    for pages in [1, 7, 20, 3, 11] {
+        let (mut child, mut written) = start(&path);
+        let mut acknowledged = written.nth(pages).unwrap();
+        // Killed by the system wherever it is, most likely in the middle of a write.
+        child.kill().unwrap();
+        child.wait().unwrap();
+        acknowledged = written.last().unwrap_or(acknowledged);
+
+        let store = SqliteStore::open(&path).unwrap();
+        let place: i64 = store.place(&home(), &all()).await.unwrap().unwrap().as_str().parse().unwrap();
+        // At most one was written of which it could not speak any more.
+        assert!(place == acknowledged || place == acknowledged + 1, "{place} {acknowledged}");
+        let stored = store.sessions(&Filter::default(), None, u32::MAX).await.unwrap();
+        assert_eq!(stored.len(), usize::try_from(place).unwrap() * BATCH);
+        let db = Connection::open(&path).unwrap();
+        let sound: String = db.query_row("PRAGMA integrity_check", [], |row| row.get(0)).unwrap();
+        assert_eq!(sound, "ok");
+        assert!(!db.prepare("PRAGMA foreign_key_check").unwrap().exists([]).unwrap());
+    }
+}
+
+#[tokio::test]
+async fn two_processes_do_not_write_to_one_account() {
+    let (_folder, path) = scratch();
+    let (mut child, mut written) = start(&path);
+    written.next().unwrap();
+    let store = SqliteStore::open(&path).unwrap();
+    let error = store.begin(&home(), at(9)).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Conflict);
+    assert!(error.to_string().contains(&format!("process {}", child.id())), "{error}");
+    // Another account is written to beside it.
+    let lease = store.begin(&suite::account("work"), at(9)).await.unwrap();
+    for now in 0..10 {
+        store.commit(&*lease, page(&[], now)).await.unwrap();
+    }
+    // However the process ends, the right to write is free.
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let lease = store.begin(&home(), at(10)).await.unwrap();
+    assert_eq!(lease.epoch(), 2);
+}

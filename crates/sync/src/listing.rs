@@ -1,0 +1,307 @@
+//! One slice: from page to page, and whether its end was reached with everything.
+
+use std::collections::HashSet;
+
+use charging_sessions_core::{
+    ChargingSession, Cursor, Error, ErrorKind, RejectedRecord, Result, SessionKey, SessionPage, SessionQuery,
+    checks,
+};
+use charging_sessions_store::{Batch, Changes, Filter, Hash, Slice, content_hash};
+use jiff::{SignedDuration, Timestamp};
+
+use crate::{
+    Event, Run,
+    plan::{contains, minus},
+    report::count,
+};
+
+/// How far before the last listing of changes the next one begins: clocks differ, and a change may have been made
+/// while it was read.
+const OVERLAP: SignedDuration = SignedDuration::from_hours(1);
+
+/// What became of a listing.
+enum Listed {
+    /// Its end was reached, and everything came.
+    Whole,
+    /// The run is to stop.
+    Stopped,
+    /// The place it was at is not accepted.
+    Refused(Error),
+    /// Its end was reached, and it cannot be said that everything came.
+    Unproven { error: Error, resumed: bool },
+}
+
+/// Where a slice is, as the store keeps it.
+///
+/// A listing of changes must not end as one of everything does, because all that has not changed would seem to have
+/// vanished. So it never ends for the store: what it leaves is the place of the next one.
+#[derive(Debug, PartialEq)]
+enum Place {
+    Start,
+    Whole(Cursor),
+    Changes { since: Timestamp, began: Timestamp, cursor: Cursor },
+    ChangesRead { began: Timestamp },
+}
+
+impl Place {
+    fn of(stored: Option<&Cursor>) -> Self {
+        let Some(cursor) = stored else { return Self::Start };
+        // No cursor of a source begins like this: there, a colon comes before any space.
+        let Some(text) = cursor.as_str().strip_prefix("changes ") else { return Self::Whole(cursor.clone()) };
+        let parts: Vec<_> = text.splitn(3, ' ').collect();
+        match (parts.as_slice(), parts[0].parse()) {
+            ([_], Ok(began)) => Self::ChangesRead { began },
+            ([_, began, cursor], Ok(since)) => {
+                let cursor = Cursor::from(*cursor);
+                began.parse().map_or(Self::Start, |began| Self::Changes { since, began, cursor })
+            }
+            _ => Self::Start,
+        }
+    }
+
+    fn stored(self) -> Option<Cursor> {
+        match self {
+            Self::Start => None,
+            Self::Whole(cursor) => Some(cursor),
+            Self::Changes { since, began, cursor } => {
+                Some(format!("changes {since} {began} {cursor}").as_str().into())
+            }
+            Self::ChangesRead { began } => Some(format!("changes {began}").as_str().into()),
+        }
+    }
+}
+
+impl Run<'_> {
+    /// Reads a slice to its end; `false` if the run is to stop before.
+    pub(crate) async fn read(&self, slice: &Slice) -> Result<bool> {
+        let (mut refused, mut unproven) = (false, false);
+        loop {
+            match self.list(slice).await? {
+                Listed::Whole => return Ok(true),
+                Listed::Stopped => return Ok(false),
+                Listed::Refused(error) if refused => return Err(error),
+                Listed::Refused(_) => {
+                    refused = true;
+                    self.restart(slice).await?;
+                }
+                Listed::Unproven { error, resumed: false } if unproven => return Err(error),
+                Listed::Unproven { resumed, .. } => unproven |= !resumed,
+            }
+        }
+    }
+
+    async fn list(&self, slice: &Slice) -> Result<Listed> {
+        // A dry run begins at the start, because only so can it see what has vanished.
+        let mut stored = match self.lease {
+            Some(_) => self.sync.store.place(&self.sync.account, slice).await?,
+            None => None,
+        };
+        let now = self.sync.now();
+        let after = |began| Some((minus(began, OVERLAP), now));
+        let (changes, mut cursor) = match (Place::of(stored.as_ref()), self.changes_after(slice)) {
+            (Place::Whole(cursor), _) => (None, Some(cursor)),
+            (Place::Changes { since, began, cursor }, Some(_)) => (Some((since, began)), Some(cursor)),
+            (Place::ChangesRead { began }, Some(_)) => (after(began), None),
+            (Place::Start, Some(began)) => (after(began), None),
+            (Place::Start, None) => (None, None),
+            (Place::Changes { .. } | Place::ChangesRead { .. }, None) => {
+                self.restart(slice).await?;
+                stored = None;
+                (None, None)
+            }
+        };
+        let query = match (changes, slice.window) {
+            (Some((since, _)), _) => SessionQuery::changed_since(since),
+            (None, Some(window)) => SessionQuery::started_in(window),
+            (None, None) => SessionQuery::all(),
+        };
+        let query = slice.asset.iter().cloned().fold(query, SessionQuery::with_asset);
+        let resumed = cursor.is_some();
+        self.tell(&Event::SliceBegun { slice, resumed });
+        let mut proof = Proof::default();
+        let mut seen = HashSet::new();
+        loop {
+            // A change that is made while the page is under way may not be in it.
+            let at = self.sync.now();
+            let fetch = self.sync.source.fetch_page(&query, cursor.as_ref());
+            let page = match self.halt.run_until_cancelled(fetch).await {
+                None => return Ok(Listed::Stopped),
+                Some(Err(error)) if error.kind() == ErrorKind::InvalidCursor && cursor.is_some() => {
+                    return Ok(Listed::Refused(error));
+                }
+                Some(page) => page?,
+            };
+            if page.next.is_some() && page.next == cursor {
+                let message = "the listing does not move: a page names itself as its next";
+                return Err(
+                    Error::new(ErrorKind::Protocol, message).with_provider(self.sync.account.provider)
+                );
+            }
+            self.belongs(&page)?;
+            proof.add(&page);
+            let gap = if page.next.is_none() { proof.gap() } else { None };
+            let next = match (page.next.clone(), changes, &gap) {
+                (Some(cursor), None, _) => Place::Whole(cursor),
+                (Some(cursor), Some((since, began)), _) => Place::Changes { since, began, cursor },
+                (None, Some((since, _)), Some(_)) => Place::ChangesRead { began: since },
+                (None, Some((_, began)), None) => Place::ChangesRead { began },
+                (None, None, None) => Place::Start,
+                // The rows are kept, and the slice is not covered. If the run ends here, the next one is refused with
+                // this place, and starts again.
+                (None, None, Some(_)) => Place::Whole("unproven".into()),
+            };
+            cursor = page.next.clone();
+            let next = next.stored();
+            let mut batch = Batch::new(slice.clone(), stored, at);
+            (batch.next, batch.sessions, batch.rejected) = (next.clone(), page.sessions, page.rejected);
+            self.write(slice, batch, &mut seen).await?;
+            stored = next;
+            if let Some(gap) = gap {
+                if changes.is_none() {
+                    self.restart(slice).await?;
+                }
+                let error = Error::new(ErrorKind::Protocol, gap).with_provider(self.sync.account.provider);
+                return Ok(Listed::Unproven { error, resumed });
+            }
+            if cursor.is_none() {
+                return Ok(Listed::Whole);
+            }
+        }
+    }
+
+    /// When the last reading of everything began, if the source is to be asked for what has changed.
+    fn changes_after(&self, slice: &Slice) -> Option<Timestamp> {
+        if !self.capabilities.updated_since || self.sync.full {
+            return None;
+        }
+        let read = self.coverage.iter().filter(|read| contains(&read.slice, slice));
+        read.map(|read| read.began_at).max()
+    }
+
+    /// Records of another account would be written under its name, and seem to have vanished from this one.
+    fn belongs(&self, page: &SessionPage) -> Result<()> {
+        let account = &self.sync.account;
+        let is_other = |key: &&SessionKey| key.provider != account.provider || key.account != account.account;
+        let Some(other) = page.sessions.iter().map(ChargingSession::key).find(is_other) else {
+            return Ok(());
+        };
+        let other = format!("{}/{}", other.provider, other.account);
+        let message = format!("the source reads {other}, not {account}; give both the same account name");
+        Err(Error::new(ErrorKind::Config, message))
+    }
+
+    async fn write(&self, slice: &Slice, mut batch: Batch, seen: &mut HashSet<SessionKey>) -> Result<()> {
+        let limits = checks::Limits::default();
+        batch.sessions.iter_mut().for_each(|session| checks::screen(session, &limits));
+        let changes = match &self.lease {
+            Some(lease) => self.sync.store.commit(&**lease, batch).await?,
+            None => self.compare(batch, seen).await?,
+        };
+        let mut report = self.report();
+        report.counts.add(&changes);
+        report.pages += 1;
+        drop(report);
+        self.tell(&Event::PageCommitted { slice, changes: &changes });
+        Ok(())
+    }
+
+    async fn restart(&self, slice: &Slice) -> Result<()> {
+        match &self.lease {
+            Some(lease) => self.sync.store.restart(&**lease, slice).await,
+            None => Ok(()),
+        }
+    }
+
+    /// What writing the page would change.
+    async fn compare(&self, batch: Batch, seen: &mut HashSet<SessionKey>) -> Result<Changes> {
+        let (store, account) = (&self.sync.store, &self.sync.account);
+        let mut changes = Changes::default();
+        for session in batch.sessions {
+            let key = session.key().clone();
+            let known = store.session(&key).await?;
+            if !seen.insert(key.clone()) {
+                changes.unchanged += 1;
+                continue;
+            }
+            let Some(known) = known else {
+                changes.new.push(key);
+                continue;
+            };
+            let (returned, same) = (known.missing_since.is_some(), known.content == content_hash(&session));
+            changes.unchanged += u64::from(same && !returned);
+            changes.returned.extend(returned.then(|| key.clone()));
+            changes.changed.extend((!same).then_some(key));
+        }
+        if !batch.rejected.is_empty() {
+            let kept = store.quarantine(Some(account)).await?;
+            let is_new =
+                |record: &&RejectedRecord| kept.iter().all(|kept| kept.record.payload != record.payload);
+            changes.quarantined = count(&batch.rejected.iter().filter(is_new).collect::<Vec<_>>());
+        }
+        if batch.next.is_some() {
+            return Ok(changes);
+        }
+        for kind in &batch.slice.kinds {
+            let mut filter = Filter::default();
+            (filter.kind, filter.window, filter.asset) =
+                (Some(*kind), batch.slice.window, batch.slice.asset.clone());
+            let missed = |session: ChargingSession| {
+                let key = session.identity.key;
+                changes.vanished.extend((!seen.contains(&key)).then_some(key));
+            };
+            self.for_each(filter, missed).await?;
+        }
+        Ok(changes)
+    }
+}
+
+/// Whether a listing has brought as many records as the provider says there are.
+#[derive(Default)]
+struct Proof {
+    total: Option<u64>,
+    moved: bool,
+    records: HashSet<String>,
+}
+
+impl Proof {
+    fn add(&mut self, page: &SessionPage) {
+        let Some(total) = page.total else { return };
+        self.moved |= self.total.replace(total).is_some_and(|before| before != total);
+        self.records.extend(page.sessions.iter().map(|session| session.key().to_string()));
+        let name = |id: &Option<String>, bytes| id.clone().unwrap_or_else(|| Hash::of(bytes).to_string());
+        let rejected = page.rejected.iter().map(|record| name(&record.id, record.payload.as_bytes()));
+        self.records.extend(rejected);
+    }
+
+    /// What is missing, in words. Of a listing that was resumed only a part is counted, so that much is.
+    fn gap(&self) -> Option<String> {
+        let total = self.total?;
+        let came = self.records.len();
+        let proven = !self.moved && u64::try_from(came) == Ok(total);
+        (!proven).then(|| {
+            format!("the listing changed while it was read: {came} records came, {total} were promised")
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_place_comes_back_as_it_was_stored() {
+        let began: Timestamp = "2026-06-01T00:00:00.25Z".parse().unwrap();
+        let since = minus(began, OVERLAP);
+        let cursor = Cursor::from("test:1:0123456789abcdef:{\"a\":\"b c\"}");
+        for place in [|| Place::Start, || Place::Whole(Cursor::from("changes:1:0:{}"))] {
+            assert_eq!(Place::of(place().stored().as_ref()), place());
+        }
+        let changes = || Place::Changes { since, began, cursor: cursor.clone() };
+        assert_eq!(Place::of(changes().stored().as_ref()), changes());
+        let read = || Place::ChangesRead { began };
+        assert_eq!(Place::of(read().stored().as_ref()), read());
+        for odd in ["changes ", "changes soon", "changes 2026 2026", "changes a b c"] {
+            assert_eq!(Place::of(Some(&Cursor::from(odd))), Place::Start, "{odd}");
+        }
+    }
+}
