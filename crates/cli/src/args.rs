@@ -1,13 +1,16 @@
 //! The command line.
 
-use std::{num::NonZeroU32, path::PathBuf};
+use std::path::PathBuf;
 
-use charging_sessions::{AccountId, TimeWindow, ev_energy::Expand};
+use charging_sessions::TimeWindow;
 use clap::{Parser, Subcommand, ValueEnum};
-use jiff::{SignedDuration, Timestamp, Zoned, civil, tz::TimeZone};
-use url::Url;
+use jiff::{SignedDuration, Span, SpanRelativeTo, Timestamp, Zoned, civil, tz::TimeZone};
 
-use crate::exit::Failure;
+use crate::{
+    auth, demo, doctor,
+    exit::{Code, Failure},
+    fetch, init, manual, provider,
+};
 
 /// EV charging sessions from many providers, in one exact form.
 #[derive(Debug, Parser)]
@@ -16,9 +19,12 @@ use crate::exit::Failure;
     version,
     about,
     after_help = "Exit codes: 0 done, 1 failed, 2 wrong usage or configuration, 3 credentials refused, \
-                  4 done but some records could not be read, 5 not now: try again later."
+                  4 done but some records could not be read, 5 not now: try again later, \
+                  6 done for some accounts but not for all."
 )]
 pub(crate) struct Args {
+    #[command(flatten)]
+    pub(crate) shared: SharedArgs,
     #[command(subcommand)]
     pub(crate) command: Command,
 }
@@ -26,85 +32,55 @@ pub(crate) struct Args {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Starts a sandbox of a provider inside this program, reads it over HTTP and prints its sessions.
-    Demo(DemoArgs),
-    /// Reads the sessions of an account and prints them.
-    Sessions(Box<SessionsArgs>),
+    Demo(demo::DemoArgs),
+    /// Writes a configuration with comments. Overwrites nothing, asks nothing and holds no secret.
+    Init(init::InitArgs),
+    /// Reads the sessions of an account from its provider and prints them.
+    Fetch(Box<fetch::FetchArgs>),
+    /// Tells what providers can do.
+    #[command(subcommand)]
+    Provider(provider::ProviderCommand),
+    /// Tells whether accounts can be signed in to.
+    #[command(subcommand)]
+    Auth(auth::AuthCommand),
+    /// Looks for what is wrong with the configuration and this machine, and says what to do.
+    Doctor(doctor::DoctorArgs),
+    /// Prints the JSON Schema of a session.
+    Schema,
+    /// Prints a script that completes commands in a shell.
+    Completion(manual::CompletionArgs),
+    /// Prints a page for man.
+    Man(manual::ManArgs),
 }
 
-#[derive(Debug, clap::Args)]
-pub(crate) struct DemoArgs {
-    /// Whose sandbox.
-    #[arg(long, value_enum, default_value_t = Provider::EvEnergy)]
-    pub(crate) provider: Provider,
-    /// Which invented account to show; the same number gives the same data.
-    #[arg(long, default_value_t = 7)]
-    pub(crate) seed: u64,
-    /// How many days back.
-    #[arg(long, default_value_t = 90, value_parser = clap::value_parser!(u32).range(1..=3650))]
-    pub(crate) days: u32,
-    #[command(flatten)]
-    pub(crate) output: OutputArgs,
+impl Command {
+    pub(crate) async fn run(self, shared: &SharedArgs) -> Result<Code, Failure> {
+        match self {
+            Self::Demo(args) => demo::run(args, shared).await,
+            Self::Init(args) => init::run(&args, shared),
+            Self::Fetch(args) => fetch::run(*args, shared).await,
+            Self::Provider(command) => provider::run(&command),
+            Self::Auth(command) => auth::run(command, shared).await,
+            Self::Doctor(args) => doctor::run(args, shared).await,
+            Self::Schema => manual::schema(),
+            Self::Completion(args) => manual::completion(&args),
+            Self::Man(args) => manual::man(&args),
+        }
+    }
 }
 
-#[derive(Debug, clap::Args)]
-pub(crate) struct SessionsArgs {
-    /// Whose sessions.
-    #[arg(long, value_enum)]
-    pub(crate) provider: Provider,
-    /// Your own name for the account; part of every record's key.
-    #[arg(long, default_value = "default")]
-    pub(crate) account: AccountId,
-    /// The OAuth client's identifier.
-    #[arg(long, env = "CHARGING_SESSIONS_CLIENT_ID")]
-    pub(crate) client_id: String,
-    /// A file that holds the OAuth client's secret and nothing else. Without it, the secret is read from the
-    /// environment variable CHARGING_SESSIONS_CLIENT_SECRET. It is never taken from the command line, where
-    /// other users of the machine could read it.
-    #[arg(long, value_name = "FILE")]
-    pub(crate) client_secret_file: Option<PathBuf>,
-    /// The organisation whose users' sessions are read. Podero only, where it is needed.
-    #[arg(long, value_name = "ID", required_if_eq("provider", "podero"))]
-    pub(crate) organisation: Option<String>,
-    /// The root of the API, if it is not the provider's own.
-    #[arg(long, value_name = "URL")]
-    pub(crate) base_url: Option<Url>,
-    /// Where tokens are issued, if it is not the provider's own.
-    #[arg(long, value_name = "URL")]
-    pub(crate) token_url: Option<Url>,
-    /// The OAuth scope to ask for. DER-Connect only.
-    #[arg(long, value_name = "WORDS")]
-    pub(crate) scope: Option<String>,
-    /// The user to act as, for client credentials that see many. ev.energy only.
-    #[arg(long, value_name = "ID")]
-    pub(crate) acting_user: Option<String>,
-    #[command(flatten)]
-    pub(crate) span: SpanArgs,
-    /// Only this vehicle. May be repeated.
-    #[arg(long, value_name = "ID")]
-    pub(crate) vehicle: Vec<String>,
-    /// Only this charge point. May be repeated.
-    #[arg(long, value_name = "ID")]
-    pub(crate) charge_point: Vec<String>,
-    /// Only sessions that have ended.
-    #[arg(long, conflicts_with = "active")]
-    pub(crate) finished: bool,
-    /// Only sessions that have not ended.
-    #[arg(long)]
-    pub(crate) active: bool,
-    /// Only this charging mode, in the provider's word, for example SMART. ev.energy only.
-    #[arg(long, value_name = "WORD")]
-    pub(crate) mode: Option<String>,
-    /// What to receive in full instead of as a link. May be repeated; each needs its scope. ev.energy only.
-    #[arg(long, value_name = "FIELD", value_parser = expand)]
-    pub(crate) expand: Vec<Expand>,
-    /// Stays at the plug, each followed by the sub-sessions in it. ev.energy only.
-    #[arg(long, conflicts_with_all = ["mode", "expand"])]
-    pub(crate) plug_ins: bool,
-    /// How many records to ask for at once; the provider's largest unless given.
-    #[arg(long, value_name = "N")]
-    pub(crate) page_size: Option<NonZeroU32>,
-    #[command(flatten)]
-    pub(crate) output: OutputArgs,
+/// What every command knows.
+#[derive(Debug, Default, clap::Args)]
+pub(crate) struct SharedArgs {
+    /// The configuration, in place of those of the working directory and of the user.
+    #[arg(long, global = true, env = "CHARGING_SESSIONS_CONFIG", value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    /// Where sessions are kept.
+    #[arg(long, global = true, env = "CHARGING_SESSIONS_STORE", value_name = "FILE")]
+    pub(crate) store: Option<PathBuf>,
+    /// The IANA time zone in which days are reckoned and times are shown; this machine's unless configured.
+    #[arg(long, global = true, env = "CHARGING_SESSIONS_TZ", value_name = "ZONE", value_parser = zone)]
+    pub(crate) tz: Option<TimeZone>,
 }
 
 #[derive(Debug, clap::Args)]
@@ -116,7 +92,7 @@ pub(crate) struct SpanArgs {
     #[arg(long, value_name = "WHEN", requires = "since")]
     pub(crate) until: Option<String>,
     /// Sessions that started in the last so many days, such as 90d or 12h.
-    #[arg(long, value_name = "SPAN")]
+    #[arg(long, value_name = "SPAN", value_parser = length)]
     pub(crate) last: Option<SignedDuration>,
 }
 
@@ -125,15 +101,21 @@ pub(crate) struct OutputArgs {
     /// How to print.
     #[arg(long, value_enum, default_value_t = Format::Table)]
     pub(crate) format: Format,
-    /// The IANA time zone in which days are reckoned and times are shown; this machine's unless given.
-    #[arg(long, value_name = "ZONE", value_parser = zone)]
-    pub(crate) tz: Option<TimeZone>,
 }
 
-impl OutputArgs {
-    pub(crate) fn zone(&self) -> TimeZone {
-        self.tz.clone().unwrap_or_else(TimeZone::system)
-    }
+#[derive(Debug, clap::Args)]
+pub(crate) struct ReportArgs {
+    /// How to print.
+    #[arg(long, value_enum, default_value_t = ReportFormat::Table)]
+    pub(crate) format: ReportFormat,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ReportFormat {
+    /// For people. Its form may change.
+    Table,
+    /// For programs.
+    Json,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -148,24 +130,15 @@ pub(crate) enum Format {
     Csv,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Provider {
-    /// DER-Connect
-    DerConnect,
-    /// ev.energy
-    EvEnergy,
-    /// Podero
-    Podero,
-}
-
 fn zone(name: &str) -> Result<TimeZone, String> {
     TimeZone::get(name).map_err(|_| "not a time zone known here; names are such as Europe/London".to_owned())
 }
 
-fn expand(word: &str) -> Result<Expand, String> {
-    let known = Expand::ALL.iter().map(ToString::to_string).collect::<Vec<_>>();
-    let found = Expand::ALL.iter().find(|expand| expand.to_string() == word);
-    found.copied().ok_or_else(|| format!("one of {}", known.join(", ")))
+/// A length of time such as 90d or 12h. A day is 24 hours.
+pub(crate) fn length(text: &str) -> Result<SignedDuration, String> {
+    let days = SpanRelativeTo::days_are_24_hours();
+    let length = text.parse().and_then(|span: Span| span.to_duration(days));
+    length.map_err(|_| "not a length of time such as 90d or 12h".to_owned())
 }
 
 impl SpanArgs {
@@ -202,12 +175,13 @@ fn instant(name: &str, text: &str, zone: &TimeZone) -> Result<Timestamp, Failure
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{config, provider::Provider};
 
     fn span(since: Option<&str>, until: Option<&str>, last: Option<&str>) -> SpanArgs {
         SpanArgs {
             since: since.map(Into::into),
             until: until.map(Into::into),
-            last: last.map(|last| last.parse().unwrap()),
+            last: last.map(|last| length(last).unwrap()),
         }
     }
 
@@ -226,6 +200,21 @@ mod tests {
     }
 
     #[test]
+    fn the_page_of_the_program_names_every_command_and_key() {
+        use clap::CommandFactory as _;
+        const PAGE: &str = include_str!("../../../docs/program.md");
+        for command in Args::command().get_subcommands() {
+            let name = command.get_name();
+            assert!(PAGE.contains(&format!("| `{name}")), "docs/program.md lacks the command {name}");
+        }
+        for provider in Provider::value_variants() {
+            for key in config::keys(*provider) {
+                assert!(PAGE.contains(&format!("`{key}`")), "docs/program.md lacks the key {key}");
+            }
+        }
+    }
+
+    #[test]
     fn days_begin_in_the_zone() {
         assert_eq!(
             shown(&span(Some("2026-06-01"), Some("2026-07-01"), None)),
@@ -240,6 +229,7 @@ mod tests {
 
     #[test]
     fn spans_end_now() {
+        assert_eq!(shown(&span(None, None, Some("30d"))), "[2026-10-21T12:00:00Z, 2026-11-20T12:00:00Z)");
         assert_eq!(shown(&span(None, None, Some("12h"))), "[2026-11-20T00:00:00Z, 2026-11-20T12:00:00Z)");
         assert_eq!(
             shown(&span(Some("2026-11-20T11:00:00Z"), None, None)),
@@ -256,5 +246,6 @@ mod tests {
         );
         assert!(shown(&span(Some("yesterday"), None, None)).starts_with("--since is neither a day"));
         assert!(shown(&span(None, None, Some("-3h"))).starts_with("--last must be"));
+        assert!(length("3").is_err() && length("1mo").is_err());
     }
 }

@@ -6,18 +6,37 @@ use charging_sessions::{ChargingSessionSource, SessionQuery, TimeWindow, der_con
 use charging_sessions_testkit::sandbox::{
     der_connect::DerConnectSandbox, ev_energy::EvEnergySandbox, podero::PoderoSandbox,
 };
-use jiff::{SignedDuration, Timestamp};
+use jiff::{SignedDuration, Timestamp, tz::TimeZone};
 
 use crate::{
-    args::{DemoArgs, Provider},
+    args::{Format, OutputArgs, SharedArgs},
     exit::{Code, Failure},
-    output, read,
+    output,
+    provider::Provider,
+    read,
 };
 
-pub(crate) async fn run(args: DemoArgs) -> Result<Code, Failure> {
+#[derive(Debug, clap::Args)]
+pub(crate) struct DemoArgs {
+    /// Whose sandbox.
+    #[arg(long, value_enum, default_value_t = Provider::EvEnergy)]
+    provider: Provider,
+    /// Which invented account to show; the same number gives the same data.
+    #[arg(long, default_value_t = 7)]
+    seed: u64,
+    /// How many days back.
+    #[arg(long, default_value_t = 90, value_parser = clap::value_parser!(u32).range(1..=3650))]
+    days: u32,
+    #[command(flatten)]
+    output: OutputArgs,
+}
+
+/// Reads no configuration, so that it works on any machine.
+pub(crate) async fn run(args: DemoArgs, shared: &SharedArgs) -> Result<Code, Failure> {
     let now = Timestamp::now();
     let from = now - SignedDuration::from_hours(24 * i64::from(args.days));
     let window = TimeWindow::new(from, now).expect("at least a day");
+    let zone = shared.tz.clone().unwrap_or_else(TimeZone::system);
     match args.provider {
         Provider::DerConnect => {
             let sandbox = DerConnectSandbox::builder().seed(args.seed).now(now).days(args.days).build();
@@ -26,7 +45,10 @@ pub(crate) async fn run(args: DemoArgs) -> Result<Code, Failure> {
             config.base_url = sandbox.base_url().parse().expect("the sandbox knows its own address");
             config.token_url = sandbox.token_url().parse().expect("the sandbox knows its own address");
             let source = der_connect::DerConnect::new(config)?;
-            show(&source, &sandbox.base_url(), window, &args, || sandbox.requests().len()).await
+            show(&source, &sandbox.base_url(), window, (args.output.format, &zone), || {
+                sandbox.requests().len()
+            })
+            .await
         }
         Provider::EvEnergy => {
             let sandbox = EvEnergySandbox::builder().seed(args.seed).now(now).days(args.days).build();
@@ -34,7 +56,10 @@ pub(crate) async fn run(args: DemoArgs) -> Result<Code, Failure> {
             let mut config = ev_energy::Config::new(sandbox.client_id(), sandbox.client_secret().into());
             config.base_url = sandbox.base_url().parse().expect("the sandbox knows its own address");
             let source = ev_energy::EvEnergy::new(config)?;
-            show(&source, &sandbox.base_url(), window, &args, || sandbox.requests().len()).await
+            show(&source, &sandbox.base_url(), window, (args.output.format, &zone), || {
+                sandbox.requests().len()
+            })
+            .await
         }
         Provider::Podero => {
             let sandbox = PoderoSandbox::builder().seed(args.seed).now(now).days(args.days).build();
@@ -43,7 +68,10 @@ pub(crate) async fn run(args: DemoArgs) -> Result<Code, Failure> {
             let mut config = podero::Config::new(sandbox.client_id(), secret, sandbox.org_id());
             config.base_url = sandbox.base_url().parse().expect("the sandbox knows its own address");
             let source = podero::Podero::new(config)?;
-            show(&source, &sandbox.base_url(), window, &args, || sandbox.requests().len()).await
+            show(&source, &sandbox.base_url(), window, (args.output.format, &zone), || {
+                sandbox.requests().len()
+            })
+            .await
         }
     }
 }
@@ -52,13 +80,13 @@ async fn show(
     source: &dyn ChargingSessionSource,
     address: &str,
     window: TimeWindow,
-    args: &DemoArgs,
+    (format, zone): (Format, &TimeZone),
     requests: impl Fn() -> usize,
 ) -> Result<Code, Failure> {
     eprintln!("A sandbox of {} listens on {address}; its data are invented.", source.provider());
     let listing = read::everything(source, SessionQuery::started_in(window)).await?;
     eprintln!("Read {} pages in {} requests.", listing.pages, requests());
-    output::print(&listing, &args.output)
+    output::print(&listing, format, zone)
 }
 
 fn no_port(error: &io::Error) -> Failure {

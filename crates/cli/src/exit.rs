@@ -21,6 +21,23 @@ pub(crate) enum Code {
     Rejects = 4,
     /// The provider cannot answer now; the same call may succeed later.
     Later = 5,
+    /// Done for some accounts, but not for all.
+    Partial = 6,
+}
+
+impl Code {
+    /// How a run over several accounts ends: well, as the first of them if all failed, or in part.
+    /// Rejects are no failure.
+    pub(crate) fn of_all(codes: impl IntoIterator<Item = Self>) -> Self {
+        let (good, bad): (Vec<_>, Vec<_>) =
+            codes.into_iter().partition(|code| matches!(code, Self::Done | Self::Rejects));
+        match bad.first() {
+            None if good.contains(&Self::Rejects) => Self::Rejects,
+            None => Self::Done,
+            Some(first) if good.is_empty() => *first,
+            Some(_) => Self::Partial,
+        }
+    }
 }
 
 impl From<Code> for ExitCode {
@@ -38,11 +55,24 @@ pub(crate) enum Failure {
     Source(Error),
     /// Standard output or a file could not be written.
     Output(io::Error),
+    /// What was asked for cannot be done.
+    Other(String),
 }
 
 impl Failure {
     pub(crate) fn usage(message: impl Into<String>) -> Self {
         Self::Usage(message.into())
+    }
+
+    #[allow(dead_code, reason = "for the commands on the store")]
+    pub(crate) fn other(message: impl Into<String>) -> Self {
+        Self::Other(message.into())
+    }
+
+    /// As [`usage`](Self::usage), with a file and a line before it, unless `place` is empty.
+    pub(crate) fn at(place: &str, message: impl fmt::Display) -> Self {
+        let colon = if place.is_empty() { "" } else { ": " };
+        Self::Usage(format!("{place}{colon}{message}"))
     }
 
     pub(crate) fn code(&self) -> Code {
@@ -51,14 +81,20 @@ impl Failure {
             // Whoever closed the pipe has seen enough.
             Self::Output(error) if error.kind() == io::ErrorKind::BrokenPipe => Code::Done,
             Self::Output(_) => Code::Other,
-            Self::Source(error) => match error.kind() {
-                ErrorKind::Config | ErrorKind::Unsupported => Code::Usage,
-                ErrorKind::Unauthenticated | ErrorKind::PermissionDenied => Code::Auth,
-                ErrorKind::RateLimited | ErrorKind::Timeout | ErrorKind::Network | ErrorKind::Unavailable => {
-                    Code::Later
-                }
-                _ => Code::Other,
-            },
+            Self::Source(error) => Self::code_of(error.kind()),
+            Self::Other(_) => Code::Other,
+        }
+    }
+
+    /// How a run ends that failed with an error of this kind.
+    pub(crate) fn code_of(kind: ErrorKind) -> Code {
+        match kind {
+            ErrorKind::Config | ErrorKind::Unsupported => Code::Usage,
+            ErrorKind::Unauthenticated | ErrorKind::PermissionDenied => Code::Auth,
+            ErrorKind::RateLimited | ErrorKind::Timeout | ErrorKind::Network | ErrorKind::Unavailable => {
+                Code::Later
+            }
+            _ => Code::Other,
         }
     }
 }
@@ -66,7 +102,7 @@ impl Failure {
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Usage(message) => f.write_str(message),
+            Self::Usage(message) | Self::Other(message) => f.write_str(message),
             Self::Output(error) => write!(f, "the output cannot be written: {error}"),
             Self::Source(error) => {
                 // Words of a provider may be in it.
@@ -94,5 +130,24 @@ impl From<Error> for Failure {
 impl From<io::Error> for Failure {
     fn from(error: io::Error) -> Self {
         Self::Output(error)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn several_accounts_end_with_one_code() {
+        for (codes, together) in [
+            (&[][..], Code::Done),
+            (&[Code::Done, Code::Done], Code::Done),
+            (&[Code::Done, Code::Rejects], Code::Rejects),
+            (&[Code::Auth, Code::Auth], Code::Auth),
+            (&[Code::Later, Code::Auth], Code::Later),
+            (&[Code::Later, Code::Rejects], Code::Partial),
+        ] {
+            assert_eq!(Code::of_all(codes.iter().copied()), together, "{codes:?}");
+        }
     }
 }

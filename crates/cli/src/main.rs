@@ -3,20 +3,25 @@
 //! Data goes to standard output, messages to standard error, and the exit code tells what kind of end it was.
 
 mod args;
+mod auth;
+mod config;
 mod demo;
+mod doctor;
 mod exit;
+mod fetch;
+mod init;
+mod manual;
 mod output;
+mod provider;
 mod read;
-mod sessions;
+mod secret;
 mod text;
+mod transport;
 
 use clap::Parser as _;
 use tracing_subscriber::EnvFilter;
 
-use self::{
-    args::{Args, Command},
-    exit::Failure,
-};
+use self::{args::Args, exit::Failure};
 
 fn main() -> std::process::ExitCode {
     let args = Args::parse();
@@ -37,8 +42,5 @@ fn main() -> std::process::ExitCode {
 
 #[tokio::main]
 async fn run(args: Args) -> Result<exit::Code, Failure> {
-    match args.command {
-        Command::Demo(args) => demo::run(args).await,
-        Command::Sessions(args) => sessions::run(*args).await,
-    }
+    args.command.run(&args.shared).await
 }

@@ -9,20 +9,20 @@ use charging_sessions::{ChargingSession, Currency, Energy, Grams, RecordKind, Se
 use comfy_table::{Cell, CellAlignment, ContentArrangement, Table, presets};
 use jiff::{Timestamp, tz::TimeZone};
 use rust_decimal::Decimal;
+use serde_json::Value;
 
 use crate::{
-    args::{Format, OutputArgs},
+    args::Format,
     exit::{Code, Failure},
     read::Listing,
     text,
 };
 
 /// Prints a listing. What could not be read is told on standard error, whatever the format.
-pub(crate) fn print(listing: &Listing, args: &OutputArgs) -> Result<Code, Failure> {
+pub(crate) fn print(listing: &Listing, format: Format, zone: &TimeZone) -> Result<Code, Failure> {
     let mut out = BufWriter::new(io::stdout().lock());
-    let zone = args.zone();
-    match args.format {
-        Format::Table => table(&mut out, &listing.sessions, &zone)?,
+    match format {
+        Format::Table => table(&mut out, &listing.sessions, zone)?,
         Format::Json => {
             serde_json::to_writer_pretty(&mut out, &listing.sessions).map_err(io::Error::from)?;
             writeln!(out)?;
@@ -42,9 +42,38 @@ pub(crate) fn print(listing: &Listing, args: &OutputArgs) -> Result<Code, Failur
     Ok(if listing.rejected.is_empty() { Code::Done } else { Code::Rejects })
 }
 
-fn table(out: &mut impl Write, sessions: &[ChargingSession], zone: &TimeZone) -> io::Result<()> {
+/// Prints one JSON value. The same on a terminal and off it.
+pub(crate) fn json(value: &Value) -> Result<Code, Failure> {
+    say(&format!("{value:#}\n"))
+}
+
+/// Prints a table for people.
+pub(crate) fn rows(header: &[&str], rows: impl IntoIterator<Item = Vec<String>>) -> Result<Code, Failure> {
+    let mut table = plain();
+    table.set_header(header);
+    table.add_rows(
+        rows.into_iter()
+            .map(|row| row.into_iter().map(|cell| text::visible(&cell).into_owned()).collect::<Vec<_>>()),
+    );
+    say(&table.lines().map(|line| line.trim_end().to_owned() + "\n").collect::<String>())
+}
+
+/// Prints text as it is.
+pub(crate) fn say(text: &str) -> Result<Code, Failure> {
+    let mut out = io::stdout().lock();
+    out.write_all(text.as_bytes())?;
+    out.flush()?;
+    Ok(Code::Done)
+}
+
+fn plain() -> Table {
     let mut table = Table::new();
     table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Dynamic);
+    table
+}
+
+fn table(out: &mut impl Write, sessions: &[ChargingSession], zone: &TimeZone) -> io::Result<()> {
+    let mut table = plain();
     table.set_header(["start", "lasted", "kWh", "cost", "mode", "where", "vehicle", "state", "to look at"]);
     for session in sessions {
         let period = &session.timing.period;

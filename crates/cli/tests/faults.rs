@@ -1,15 +1,16 @@
 //! What goes wrong at each provider, and what the program makes of it: one sentence, and a code that tells.
 
-use std::{
-    collections::BTreeSet,
-    process::{Command, Output},
-};
+use std::{collections::BTreeSet, path::Path};
 
 use charging_sessions_testkit::{
     conformance::identifiers,
     sandbox::{Fault, der_connect::DerConnectSandbox, ev_energy::EvEnergySandbox, podero::PoderoSandbox},
 };
 use serde_json::{Value, json};
+
+mod common;
+
+use common::{Ran, run_beside};
 
 const SECRET: &str = "s3cret-of-the-client";
 const NOW: &str = "2026-11-20T12:00:00Z";
@@ -64,43 +65,28 @@ async fn places() -> Vec<Place> {
     ]
 }
 
-struct Ran {
-    code: i32,
-    out: String,
-    err: String,
-}
-
-impl Ran {
-    fn ids(&self) -> BTreeSet<String> {
-        let id = |line: &str| {
-            let record: Value = serde_json::from_str(line).unwrap();
-            record["identity"]["key"]["source_id"].as_str().unwrap().to_owned()
-        };
-        self.out.lines().map(id).collect()
-    }
+/// The identifiers of the sessions that were printed.
+fn ids(ran: &Ran) -> BTreeSet<String> {
+    let id = |line: &str| {
+        let record: Value = serde_json::from_str(line).unwrap();
+        record["identity"]["key"]["source_id"].as_str().unwrap().to_owned()
+    };
+    ran.out.lines().map(id).collect()
 }
 
 impl Place {
-    /// Runs `sessions` against the sandbox while this fault waits there.
+    /// Runs `fetch` against the sandbox while this fault waits there.
     async fn run(&self, fault: Option<Fault>, arguments: &[&str], secret: &str) -> Ran {
         if let Some(fault) = fault {
             (self.inject)(fault);
         }
-        let mut program = Command::new(env!("CARGO_BIN_EXE_charging-sessions"));
+        let mut program = common::program(Path::new(env!("CARGO_TARGET_TMPDIR")));
         program
-            .args(["sessions", "--provider", self.provider, "--client-id", "client", "--format", "jsonl"])
+            .args(["fetch", "--provider", self.provider, "--client-id", "client", "--format", "jsonl"])
             .args(&self.arguments)
             .args(arguments)
-            .env("CHARGING_SESSIONS_CLIENT_SECRET", secret)
-            .env_remove("CHARGING_SESSIONS_LOG");
-        // The sandbox answers from this process, so the runtime must go on meanwhile.
-        let output = tokio::task::spawn_blocking(move || program.output().unwrap()).await.unwrap();
-        let Output { status, stdout, stderr } = output;
-        let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
-        let ran = Ran { code: status.code().unwrap(), out: text(stdout), err: text(stderr) };
-        assert!(!ran.out.contains(secret) && !ran.err.contains(secret), "a secret shows");
-        assert!(!ran.err.contains("panicked"), "{}", ran.err);
-        ran
+            .env("CHARGING_SESSIONS_CLIENT_SECRET", secret);
+        run_beside(program).await
     }
 }
 
@@ -121,7 +107,7 @@ async fn faults_that_pass_are_got_over_at_every_provider() {
         ] {
             let ran = place.run(fault, &[], SECRET).await;
             assert_eq!(ran.code, 0, "{}, {name}: {}", place.provider, ran.err);
-            assert_eq!(ran.ids(), place.records, "{}, {name}", place.provider);
+            assert_eq!(ids(&ran), place.records, "{}, {name}", place.provider);
         }
     }
 }
@@ -136,7 +122,7 @@ async fn one_bad_record_is_told_at_every_provider() {
         ] {
             let ran = place.run(Some(fault.on_path(place.listing)), &[], SECRET).await;
             assert_eq!(ran.code, 4, "{}, {name}: {}", place.provider, ran.err);
-            assert_eq!(ran.ids().len(), place.records.len() - 1, "{}, {name}", place.provider);
+            assert_eq!(ids(&ran).len(), place.records.len() - 1, "{}, {name}", place.provider);
             assert!(ran.err.contains("left out: record"), "{}, {name}: {}", place.provider, ran.err);
         }
     }

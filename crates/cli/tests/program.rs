@@ -1,36 +1,20 @@
 //! The program as a user runs it: against a sandbox over real HTTP, and with the mistakes people make.
 
 use std::{
-    path::PathBuf,
-    process::{Command, Output},
+    path::{Path, PathBuf},
+    process::Command,
     time::Duration,
 };
 
 use charging_sessions_testkit::sandbox::{Fault, Running, ev_energy::EvEnergySandbox};
 use serde_json::{Value, json};
 
+mod common;
+
+use common::{Ran, run, run_beside};
+
 fn program() -> Command {
-    let mut program = Command::new(env!("CARGO_BIN_EXE_charging-sessions"));
-    for variable in
-        ["CHARGING_SESSIONS_CLIENT_ID", "CHARGING_SESSIONS_CLIENT_SECRET", "CHARGING_SESSIONS_LOG"]
-    {
-        program.env_remove(variable);
-    }
-    program
-}
-
-struct Ran {
-    code: i32,
-    out: String,
-    err: String,
-}
-
-fn ran(output: Output) -> Ran {
-    Ran {
-        code: output.status.code().unwrap(),
-        out: String::from_utf8(output.stdout).unwrap(),
-        err: String::from_utf8(output.stderr).unwrap(),
-    }
+    common::program(Path::new(env!("CARGO_TARGET_TMPDIR")))
 }
 
 async fn sandbox() -> Running<EvEnergySandbox> {
@@ -45,25 +29,21 @@ async fn sandbox() -> Running<EvEnergySandbox> {
         .unwrap()
 }
 
-/// Runs `sessions` against a sandbox, with its credentials unless told otherwise.
-async fn sessions(sandbox: &Running<EvEnergySandbox>, arguments: &[&str]) -> Ran {
+/// Runs `fetch` against a sandbox, with its credentials unless told otherwise.
+async fn fetch(sandbox: &Running<EvEnergySandbox>, arguments: &[&str]) -> Ran {
     let mut program = program();
     program
-        .args(["sessions", "--provider", "ev-energy", "--client-id", "client"])
+        .args(["fetch", "--provider", "ev-energy", "--client-id", "client"])
         .args(["--base-url", &sandbox.base_url(), "--tz", "Europe/London"])
         .args(arguments)
         .env("CHARGING_SESSIONS_CLIENT_SECRET", "s3cret-of-the-client");
-    // The sandbox answers from this process, so the runtime must go on meanwhile.
-    let output = tokio::task::spawn_blocking(move || program.output().unwrap()).await.unwrap();
-    let ran = ran(output);
-    assert!(!ran.out.contains("s3cret") && !ran.err.contains("s3cret"), "a secret shows");
-    ran
+    run_beside(program).await
 }
 
 #[test]
 fn the_demo_ends_with_sessions_printed() {
     for provider in ["der-connect", "ev-energy", "podero"] {
-        let ran = ran(program().args(["demo", "--days", "30", "--provider", provider]).output().unwrap());
+        let ran = run(program().args(["demo", "--days", "30", "--provider", provider]));
         // The dirt of one sandbox has a record that cannot be read; whether it lies in these days depends on today.
         let left_out = provider == "der-connect" && ran.err.contains("left out: ");
         assert_eq!(ran.code, if left_out { 4 } else { 0 }, "{}", ran.err);
@@ -81,7 +61,7 @@ async fn every_format_shows_the_same_records() {
         truth.as_array().unwrap().iter().map(|r| r["id"].as_str().unwrap().to_owned()).collect();
     expected.sort();
 
-    let json = sessions(&sandbox, &["--format", "json"]).await;
+    let json = fetch(&sandbox, &["--format", "json"]).await;
     assert_eq!(json.code, 0, "{}", json.err);
     let records: Vec<Value> = serde_json::from_str(&json.out).unwrap();
     let id = |record: &Value| record["identity"]["key"]["source_id"].as_str().unwrap().to_owned();
@@ -89,12 +69,12 @@ async fn every_format_shows_the_same_records() {
     ids.sort();
     assert_eq!(ids, expected);
 
-    let lines = sessions(&sandbox, &["--format", "jsonl"]).await;
+    let lines = fetch(&sandbox, &["--format", "jsonl"]).await;
     let mut ids: Vec<_> = lines.out.lines().map(|line| id(&serde_json::from_str(line).unwrap())).collect();
     ids.sort();
     assert_eq!(ids, expected);
 
-    let table = sessions(&sandbox, &["--format", "csv", "--page-size", "7"]).await;
+    let table = fetch(&sandbox, &["--format", "csv", "--page-size", "7"]).await;
     let mut rows = csv::Reader::from_reader(table.out.as_bytes());
     let mut ids: Vec<_> = rows.records().map(|row| row.unwrap()[3].to_owned()).collect();
     ids.sort();
@@ -106,11 +86,11 @@ async fn hostile_words_cannot_steer_terminal_or_spreadsheet() {
     let sandbox = sandbox().await;
     let hostile = json!({"name": "=HYPERLINK(\"x\")\u{1b}[2J"});
     sandbox.inject(Fault::set_field(0, "location", hostile.clone()));
-    let table = sessions(&sandbox, &[]).await;
+    let table = fetch(&sandbox, &[]).await;
     assert!(!table.out.contains('\u{1b}'), "an escape reaches the terminal");
     assert!(table.out.contains("\\u{1b}[2J"), "{}", table.out);
     sandbox.inject(Fault::set_field(0, "location", hostile));
-    let rows = sessions(&sandbox, &["--format", "csv"]).await;
+    let rows = fetch(&sandbox, &["--format", "csv"]).await;
     assert!(rows.out.contains("'=HYPERLINK"), "{}", rows.out);
 }
 
@@ -118,7 +98,7 @@ async fn hostile_words_cannot_steer_terminal_or_spreadsheet() {
 async fn one_bad_record_is_told_and_the_others_are_printed() {
     let sandbox = sandbox().await;
     sandbox.inject(Fault::remove_field(3, "id"));
-    let ran = sessions(&sandbox, &["--format", "jsonl"]).await;
+    let ran = fetch(&sandbox, &["--format", "jsonl"]).await;
     assert_eq!(ran.code, 4, "{}", ran.err);
     assert_eq!(ran.out.lines().count(), 39);
     assert!(ran.err.contains("left out: record without an identifier at /3/id"), "{}", ran.err);
@@ -130,7 +110,12 @@ async fn a_wrong_secret_is_an_authentication_failure() {
     let folder = tempfile::tempdir().unwrap();
     let file: PathBuf = folder.path().join("secret");
     std::fs::write(&file, "wr0ng\n").unwrap();
-    let ran = sessions(&sandbox, &["--client-secret-file", file.to_str().unwrap()]).await;
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt as _;
+        std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o600)).unwrap();
+    }
+    let ran = fetch(&sandbox, &["--client-secret-file", file.to_str().unwrap()]).await;
     assert_eq!(ran.code, 3, "{}", ran.err);
     assert!(ran.err.starts_with("error: ev-energy: "), "{}", ran.err);
     assert!(!ran.err.contains("wr0ng"));
@@ -142,7 +127,7 @@ async fn a_refused_version_is_told_in_the_providers_words() {
     let sandbox = sandbox().await;
     let body = json!({"status": 400, "title": "Unsupported version", "detail": "Unsupported version requested: 3.0"});
     sandbox.inject(Fault::status(400).body("application/problem+json", body.to_string()));
-    let ran = sessions(&sandbox, &[]).await;
+    let ran = fetch(&sandbox, &[]).await;
     assert_eq!(ran.code, 1, "{}", ran.err);
     assert!(ran.err.contains("Unsupported version requested: 3.0"), "{}", ran.err);
 }
@@ -151,7 +136,7 @@ async fn a_refused_version_is_told_in_the_providers_words() {
 async fn an_html_page_is_told_after_retries() {
     let sandbox = sandbox().await;
     sandbox.inject(Fault::html().times(100));
-    let ran = sessions(&sandbox, &[]).await;
+    let ran = fetch(&sandbox, &[]).await;
     assert_eq!(ran.code, 1, "{}", ran.err);
     assert!(ran.err.contains("expected a JSON array, found an HTML page"), "{}", ran.err);
 }
@@ -160,7 +145,7 @@ async fn an_html_page_is_told_after_retries() {
 async fn a_truncated_body_is_read_again() {
     let sandbox = sandbox().await;
     sandbox.inject(Fault::cut_body(500));
-    let ran = sessions(&sandbox, &["--format", "jsonl"]).await;
+    let ran = fetch(&sandbox, &["--format", "jsonl"]).await;
     assert_eq!(ran.code, 0, "{}", ran.err);
     assert_eq!(ran.out.lines().count(), 40);
 }
@@ -169,7 +154,7 @@ async fn a_truncated_body_is_read_again() {
 async fn a_body_over_the_limit_is_told() {
     let sandbox = sandbox().await;
     sandbox.inject(Fault::oversized(40 << 20).times(100));
-    let ran = sessions(&sandbox, &[]).await;
+    let ran = fetch(&sandbox, &[]).await;
     assert_eq!(ran.code, 1, "{}", ran.err);
     assert!(ran.err.contains("32 MiB") || ran.err.contains("33554432"), "{}", ran.err);
 }
@@ -178,7 +163,7 @@ async fn a_body_over_the_limit_is_told() {
 async fn a_long_wait_ends_the_run_and_is_told() {
     let sandbox = sandbox().await;
     sandbox.inject(Fault::too_many_requests("retryafter", 3600));
-    let ran = sessions(&sandbox, &[]).await;
+    let ran = fetch(&sandbox, &[]).await;
     assert_eq!(ran.code, 5, "{}", ran.err);
     assert!(ran.err.contains("come back in 3600 s"), "{}", ran.err);
 }
@@ -188,7 +173,7 @@ async fn a_short_wait_is_honoured() {
     let sandbox = sandbox().await;
     sandbox.inject(Fault::too_many_requests("retry-after", 2));
     let begun = std::time::Instant::now();
-    let ran = sessions(&sandbox, &["--format", "jsonl"]).await;
+    let ran = fetch(&sandbox, &["--format", "jsonl"]).await;
     assert_eq!((ran.code, ran.out.lines().count()), (0, 40), "{}", ran.err);
     assert!(begun.elapsed() >= Duration::from_secs(2));
 }
@@ -204,12 +189,10 @@ fn what_a_provider_does_not_know_is_a_wrong_usage() {
         (&[], "--organisation"),
         (&["--organisation", "o", "--scope", "s"], "--scope is for DER-Connect only"),
     ] {
-        let ran = ran(program()
-            .args(["sessions", "--provider", "podero", "--client-id", "c"])
+        let ran = run(program()
+            .args(["fetch", "--provider", "podero", "--client-id", "c"])
             .args(arguments)
-            .env("CHARGING_SESSIONS_CLIENT_SECRET", "s3cret")
-            .output()
-            .unwrap());
+            .env("CHARGING_SESSIONS_CLIENT_SECRET", "s3cret"));
         assert_eq!(ran.code, 2, "{arguments:?}: {}", ran.err);
         assert!(ran.err.contains(words), "{arguments:?}: {}", ran.err);
     }
@@ -219,12 +202,10 @@ fn what_a_provider_does_not_know_is_a_wrong_usage() {
 fn nobody_listening_is_a_failure_of_now() {
     // A port that was free a moment ago.
     let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    let ran = ran(program()
-        .args(["sessions", "--provider", "ev-energy", "--client-id", "c"])
+    let ran = run(program()
+        .args(["fetch", "--provider", "ev-energy", "--client-id", "c"])
         .args(["--base-url", &format!("http://127.0.0.1:{port}/v2/")])
-        .env("CHARGING_SESSIONS_CLIENT_SECRET", "s3cret")
-        .output()
-        .unwrap());
+        .env("CHARGING_SESSIONS_CLIENT_SECRET", "s3cret"));
     assert_eq!(ran.code, 5, "{}", ran.err);
     assert!(ran.err.starts_with("error: ev-energy: "), "{}", ran.err);
 }
@@ -240,18 +221,19 @@ fn mistakes_on_the_command_line_are_explained_in_one_sentence() {
         (&["--expand", "everything"], "one of evse"),
     ];
     for (arguments, words) in mistakes {
-        let ran = ran(program()
-            .args(["sessions", "--provider", "ev-energy", "--client-id", "c"])
+        let ran = run(program()
+            .args(["fetch", "--provider", "ev-energy", "--client-id", "c"])
             .args(arguments)
-            .env("CHARGING_SESSIONS_CLIENT_SECRET", "s3cret")
-            .output()
-            .unwrap());
+            .env("CHARGING_SESSIONS_CLIENT_SECRET", "s3cret"));
         assert_eq!(ran.code, 2, "{arguments:?}: {}", ran.err);
         assert!(ran.err.contains(words), "{arguments:?}: {}", ran.err);
         assert!(!ran.err.contains("panicked"), "{}", ran.err);
     }
-    let no_secret =
-        ran(program().args(["sessions", "--provider", "ev-energy", "--client-id", "c"]).output().unwrap());
+    let no_secret = run(program().args(["fetch", "--provider", "ev-energy", "--client-id", "c"]));
     assert_eq!(no_secret.code, 2);
-    assert!(no_secret.err.contains("there is no client secret: set CHARGING_SESSIONS_CLIENT_SECRET"));
+    assert!(
+        no_secret.err.contains(
+            "there is no client secret: set the environment variable CHARGING_SESSIONS_CLIENT_SECRET"
+        )
+    );
 }

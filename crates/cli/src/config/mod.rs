@@ -1,0 +1,343 @@
+//! The configuration: which accounts there are, and where things are kept.
+
+use std::{
+    collections::BTreeMap,
+    env,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use charging_sessions::{
+    AccountId, AssetSource, ChargingSessionSource, Error, IntervalSource, ProviderId, RecordKind,
+    der_connect, ev_energy, podero,
+};
+use charging_sessions_http::Transport;
+use etcetera::{BaseStrategy as _, base_strategy};
+use jiff::{Timestamp, civil::Date, tz::TimeZone};
+use secrecy::SecretString;
+use toml::{Spanned, de::DeValue};
+
+mod options;
+mod table;
+#[cfg(test)]
+mod tests;
+
+pub(crate) use options::{Options, keys};
+
+use self::table::{File, Table, listed, meant};
+use crate::{
+    args::SharedArgs,
+    exit::Failure,
+    provider::Provider,
+    secret::{Reference, Secret},
+    transport::Counted,
+};
+
+/// The name of the folders for configuration and data.
+const FOLDER: &str = "charging-sessions";
+/// The file of the working directory.
+const PROJECT_FILE: &str = "charging-sessions.toml";
+
+/// What the command line, the environment and the files of the configuration say together.
+#[derive(Debug)]
+pub(crate) struct Config {
+    /// The files that were read, the weightiest first.
+    pub(crate) files: Vec<PathBuf>,
+    /// Where sessions are kept.
+    pub(crate) store: PathBuf,
+    /// In which days are reckoned and times are shown.
+    pub(crate) zone: TimeZone,
+    /// By name.
+    pub(crate) accounts: BTreeMap<AccountId, Account>,
+}
+
+/// One account at a provider. Holds no secret, only where it is.
+#[derive(Clone, Debug)]
+pub(crate) struct Account {
+    /// The user's own name for it; part of every key.
+    pub(crate) name: AccountId,
+    pub(crate) provider: Provider,
+    pub(crate) client_id: String,
+    pub(crate) client_secret: Secret,
+    /// The first day of interest.
+    pub(crate) since: Option<Date>,
+    /// Whether to keep the intervals of sessions, too.
+    #[allow(dead_code, reason = "for sync")]
+    pub(crate) with_intervals: bool,
+    pub(crate) options: Options,
+    /// Where it is configured, for messages: a file and a line. Empty for the command line.
+    pub(crate) place: String,
+}
+
+/// What an account is read with.
+#[derive(Debug)]
+#[allow(dead_code, reason = "for sync")]
+pub(crate) struct Built {
+    pub(crate) provider: ProviderId,
+    pub(crate) account: AccountId,
+    /// The kinds of records that `source` lists as a whole.
+    pub(crate) kinds: &'static [RecordKind],
+    pub(crate) source: Arc<dyn ChargingSessionSource>,
+    /// If the provider lists assets.
+    pub(crate) assets: Option<Arc<dyn AssetSource>>,
+    /// If the provider has intervals.
+    pub(crate) intervals: Option<Arc<dyn IntervalSource>>,
+    /// Counts what all of them send.
+    pub(crate) requests: Arc<Counted>,
+}
+
+impl Config {
+    /// Reads the file that was named, or else the one of the working directory over the user's own.
+    pub(crate) fn load(args: &SharedArgs) -> Result<Self, Failure> {
+        let project = Some(PathBuf::from(PROJECT_FILE)).filter(|path| path.exists());
+        let user = user_file().ok().filter(|path| path.exists());
+        Self::from_files(args, project, user)
+    }
+
+    fn from_files(
+        args: &SharedArgs,
+        project: Option<PathBuf>,
+        user: Option<PathBuf>,
+    ) -> Result<Self, Failure> {
+        // Each with whether it is the user's own.
+        let files: Vec<_> = match &args.config {
+            Some(path) => vec![(path.clone(), true)],
+            None => {
+                project.map(|path| (path, false)).into_iter().chain(user.map(|path| (path, true))).collect()
+            }
+        };
+        let (mut store, mut zone) = (args.store.clone(), args.tz.clone());
+        let mut accounts = BTreeMap::new();
+        for (path, trusted) in &files {
+            let layer = Layer::read(&File::read(path.clone())?, *trusted)?;
+            store = store.or(layer.store);
+            zone = zone.or(layer.zone);
+            for account in layer.accounts {
+                accounts.entry(account.name.clone()).or_insert(account);
+            }
+        }
+        Ok(Self {
+            files: files.into_iter().map(|(path, _)| path).collect(),
+            store: store.map_or_else(default_store, Ok)?,
+            zone: zone.unwrap_or_else(TimeZone::system),
+            accounts,
+        })
+    }
+
+    /// The accounts of these names, all if there are none.
+    pub(crate) fn named(&self, names: &[AccountId]) -> Result<Vec<&Account>, Failure> {
+        if self.accounts.is_empty() {
+            let cure = "write a configuration with `charging-sessions init --provider NAME`";
+            return Err(Failure::usage(format!("there are no accounts: {cure}")));
+        }
+        if names.is_empty() {
+            return Ok(self.accounts.values().collect());
+        }
+        let known: Vec<_> = self.accounts.keys().map(AccountId::as_str).collect();
+        let account = |name: &AccountId| {
+            self.accounts.get(name).ok_or_else(|| {
+                Failure::usage(format!(
+                    "there is no account `{name}`: the configuration has {}",
+                    listed(&known)
+                ))
+            })
+        };
+        names.iter().map(account).collect()
+    }
+}
+
+impl Account {
+    /// The sources of this account, which share a sign-in and a quota. Reads the secret and sends nothing.
+    pub(crate) async fn build(&self, transport: Arc<dyn Transport>) -> Result<Built, Failure> {
+        let secret = self.client_secret.read().await?;
+        let requests = Counted::new(transport);
+        self.sources(secret, requests).map_err(|error| match self.place.as_str() {
+            "" => Failure::from(error),
+            place => Failure::at(place, error),
+        })
+    }
+
+    fn sources(&self, secret: SecretString, requests: Arc<Counted>) -> Result<Built, Error> {
+        let id = self.client_id.as_str();
+        let (kinds, source, assets, intervals): Sources = match self.provider {
+            Provider::DerConnect => {
+                let mut config = der_connect::Config::new(id, secret);
+                config.account = self.name.clone();
+                self.options.apply_to_der_connect(&mut config);
+                let source = Arc::new(der_connect::DerConnect::with_transport(config, requests.clone())?);
+                (&[RecordKind::Charge], source.clone(), Some(source), None)
+            }
+            Provider::EvEnergy => {
+                let mut config = ev_energy::Config::new(id, secret);
+                config.account = self.name.clone();
+                self.options.apply_to_ev_energy(&mut config);
+                let source = ev_energy::EvEnergy::with_transport(config, requests.clone())?;
+                let (kinds, source): (&[_], _) = if self.options.plug_ins {
+                    (&[RecordKind::PlugIn], source.plug_ins())
+                } else {
+                    (&[RecordKind::Segment], source)
+                };
+                let source = Arc::new(source);
+                (kinds, source.clone(), None, Some(source))
+            }
+            Provider::Podero => {
+                let organisation = self.options.organisation.as_deref().unwrap_or_default();
+                let mut config = podero::Config::new(id, secret, organisation);
+                config.account = self.name.clone();
+                self.options.apply_to_podero(&mut config);
+                let source = Arc::new(podero::Podero::with_transport(config, requests.clone())?);
+                (&[RecordKind::PlugIn], source.clone(), Some(source), None)
+            }
+        };
+        let (provider, account) = (self.provider.id(), self.name.clone());
+        Ok(Built { provider, account, kinds, source, assets, intervals, requests })
+    }
+
+    /// The first instant of interest, days being reckoned in `zone`.
+    pub(crate) fn since(&self, zone: &TimeZone) -> Option<Timestamp> {
+        // A day begins at its first instant, which is not midnight everywhere on every day.
+        self.since.and_then(|day| day.to_zoned(zone.clone()).ok()).map(|day| day.timestamp())
+    }
+}
+
+type Sources = (
+    &'static [RecordKind],
+    Arc<dyn ChargingSessionSource>,
+    Option<Arc<dyn AssetSource>>,
+    Option<Arc<dyn IntervalSource>>,
+);
+
+/// What one file says.
+struct Layer {
+    store: Option<PathBuf>,
+    zone: Option<TimeZone>,
+    accounts: Vec<Account>,
+}
+
+impl Layer {
+    fn read(file: &File, trusted: bool) -> Result<Self, Failure> {
+        let document = file.parse()?;
+        let root = Table::new(file, document.span(), document.get_ref());
+        root.only(&["store", "time_zone", "accounts"])?;
+        let zone = root.text("time_zone")?.map(|name| {
+            TimeZone::get(&name).map_err(|_| {
+                root.wrong("time_zone", "`time_zone` must be an IANA name such as Europe/London")
+            })
+        });
+        let mut accounts = Vec::new();
+        if let Some(table) = root.table("accounts")? {
+            for (name, value) in table.entries() {
+                let account = name.get_ref().parse::<AccountId>();
+                let account = account.map_err(|error| file.wrong(name.span(), error))?;
+                accounts.push(read_account(file, account, value, trusted)?);
+            }
+        }
+        Ok(Self {
+            store: root.text("store")?.map(|path| beside(&file.path, &path)),
+            zone: zone.transpose()?,
+            accounts,
+        })
+    }
+}
+
+fn read_account(
+    file: &File,
+    name: AccountId,
+    value: &Spanned<DeValue<'_>>,
+    trusted: bool,
+) -> Result<Account, Failure> {
+    let table = Table::of(file, value, &format!("accounts.{name}"))?;
+    let missing =
+        |key: &str, cure: &str| table.wrong(key, format!("`{key}` is missing in accounts.{name}: {cure}"));
+
+    let known = Provider::NAMES;
+    let provider = table.text("provider")?;
+    let provider = provider.ok_or_else(|| missing("provider", &format!("known are {}", listed(&known))))?;
+    let provider = Provider::named(&provider)
+        .ok_or_else(|| table.wrong("provider", format!("unknown provider: {}", meant(&provider, &known))))?;
+
+    for (key, _) in table.entries() {
+        if let Some(owner) = options::owner(key.get_ref()).filter(|owner| *owner != provider) {
+            return Err(file.wrong(key.span(), format!("`{}` is for {} only", key.get_ref(), owner.title())));
+        }
+    }
+    table.only(&keys(provider))?;
+    if let Some(key) = ["base_url", "token_url"].iter().find(|key| !trusted && table.get(key).is_some()) {
+        return Err(table.wrong(key, untrusted(key)));
+    }
+
+    let client_id =
+        table.text("client_id")?.ok_or_else(|| missing("client_id", "the provider gives it to you"))?;
+    let client_secret = read_secret(file, &table, trusted)?.ok_or_else(|| missing("client_secret", REFER))?;
+    let options = Options::read(&table)?;
+    options.check(provider, |key| format!("`{key}`")).map_err(|message| file.wrong(value.span(), message))?;
+    Ok(Account {
+        client_id,
+        client_secret,
+        provider,
+        since: table.day("since")?,
+        with_intervals: table.flag("with_intervals")?,
+        options,
+        place: file.place(value.span()),
+        name,
+    })
+}
+
+const REFER: &str = "refer to it with { env = \"NAME\" }, { file = \"PATH\" } or { command = \"COMMAND\" }";
+
+fn read_secret(file: &File, account: &Table<'_>, trusted: bool) -> Result<Option<Secret>, Failure> {
+    const KEY: &str = "client_secret";
+    let place = account.place(KEY);
+    if let Some(DeValue::String(_)) = account.get(KEY).map(Spanned::get_ref) {
+        return Err(account.wrong(KEY, format!("a secret must not stand in the configuration: {REFER}")));
+    }
+    let Some(table) = account.table(KEY)? else { return Ok(None) };
+    table.only(&["env", "file", "command"])?;
+    let reference = match (table.text("env")?, table.text("file")?, table.text("command")?) {
+        (Some(name), None, None) if is_variable(&name) => Reference::Environment(name),
+        (Some(_), None, None) => {
+            return Err(account
+                .wrong(KEY, "`env` must be the name of an environment variable, not the secret itself"));
+        }
+        (None, Some(path), None) => Reference::File(beside(&file.path, &path)),
+        (None, None, Some(command)) if trusted => Reference::Command(command.into()),
+        (None, None, Some(_)) => return Err(account.wrong(KEY, untrusted("command"))),
+        _ => return Err(account.wrong(KEY, format!("a secret is in one place: {REFER}"))),
+    };
+    Ok(Some(Secret { reference, place }))
+}
+
+/// What could run a program or send a secret elsewhere is not taken from a folder that others may have filled.
+fn untrusted(key: &str) -> String {
+    format!("`{key}` is not taken from a file of the working directory: name the file with --config")
+}
+
+fn is_variable(name: &str) -> bool {
+    !name.starts_with(|c: char| c.is_ascii_digit())
+        && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
+}
+
+/// A path of a file of the configuration: beside it, unless it is absolute or begins with `~/`.
+fn beside(file: &Path, path: &str) -> PathBuf {
+    match (path.strip_prefix("~/"), env::home_dir()) {
+        (Some(path), Some(home)) => home.join(path),
+        _ => file.parent().unwrap_or(Path::new("")).join(path),
+    }
+}
+
+/// The user's own file, whether it is there or not.
+pub(crate) fn user_file() -> Result<PathBuf, Failure> {
+    let folders = base_strategy::choose_native_strategy().map_err(|_| no_home())?;
+    // The place for configuration on macOS is for property lists only.
+    let folder = if cfg!(target_os = "macos") { folders.data_dir() } else { folders.config_dir() };
+    Ok(folder.join(FOLDER).join("config.toml"))
+}
+
+fn default_store() -> Result<PathBuf, Failure> {
+    let folders = base_strategy::choose_native_strategy().map_err(|_| no_home())?;
+    Ok(folders.data_dir().join(FOLDER).join("sessions.sqlite"))
+}
+
+fn no_home() -> Failure {
+    Failure::usage("there is no home directory: name the places with --config and --store")
+}

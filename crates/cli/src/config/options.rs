@@ -1,0 +1,199 @@
+//! What an account may have besides its credentials, on the command line and in the configuration alike.
+
+use charging_sessions::{AssetRef, der_connect, ev_energy, ev_energy::Expand, podero};
+use charging_sessions_http::Url;
+use jiff::SignedDuration;
+
+use super::table::Table;
+use crate::{args::length, exit::Failure, provider::Provider};
+
+/// How an account is reached and what is asked for. Each provider has its own.
+#[derive(Clone, Debug, Default, clap::Args)]
+pub(crate) struct Options {
+    /// The organisation whose users' sessions are read. Podero only, where it is needed.
+    #[arg(long, value_name = "ID", required_if_eq("provider", "podero"))]
+    pub(crate) organisation: Option<String>,
+    /// The root of the API, if it is not the provider's own.
+    #[arg(long, value_name = "URL")]
+    pub(crate) base_url: Option<Url>,
+    /// Where tokens are issued, if it is not the provider's own.
+    #[arg(long, value_name = "URL")]
+    pub(crate) token_url: Option<Url>,
+    /// The OAuth scope to ask for. DER-Connect only.
+    #[arg(long, value_name = "WORDS")]
+    pub(crate) scope: Option<String>,
+    /// The longest that a session is expected to last, such as 7d. DER-Connect only.
+    #[arg(long, value_name = "SPAN", value_parser = span)]
+    pub(crate) longest_session: Option<SignedDuration>,
+    /// The entities that are read when none is asked for. DER-Connect only.
+    #[arg(skip)]
+    pub(crate) entities: Vec<AssetRef>,
+    /// The user to act as, for client credentials that see many. ev.energy only.
+    #[arg(long, value_name = "ID")]
+    pub(crate) acting_user: Option<String>,
+    /// Only this charging mode, in the provider's word, for example SMART. ev.energy only.
+    #[arg(long, value_name = "WORD")]
+    pub(crate) mode: Option<String>,
+    /// What to receive in full instead of as a link. May be repeated; each needs its scope. ev.energy only.
+    #[arg(long, value_name = "FIELD", value_parser = expand)]
+    pub(crate) expand: Vec<Expand>,
+    /// Stays at the plug, each followed by the sub-sessions in it. ev.energy only.
+    #[arg(long)]
+    pub(crate) plug_ins: bool,
+    /// The longest that a vehicle is expected to stay at the plug, such as 30d. ev.energy only, for --plug-ins.
+    #[arg(long, value_name = "SPAN", value_parser = span)]
+    pub(crate) longest_stay: Option<SignedDuration>,
+}
+
+/// The keys of an account that every provider has.
+const COMMON: [&str; 6] = ["provider", "client_id", "client_secret", "base_url", "token_url", "since"];
+
+/// The keys of one provider alone.
+const OWN: [(&str, Provider); 10] = [
+    ("acting_user", Provider::EvEnergy),
+    ("mode", Provider::EvEnergy),
+    ("expand", Provider::EvEnergy),
+    ("plug_ins", Provider::EvEnergy),
+    ("longest_stay", Provider::EvEnergy),
+    ("with_intervals", Provider::EvEnergy),
+    ("organisation", Provider::Podero),
+    ("scope", Provider::DerConnect),
+    ("longest_session", Provider::DerConnect),
+    ("entities", Provider::DerConnect),
+];
+
+/// All keys of an account at `provider`.
+pub(crate) fn keys(provider: Provider) -> Vec<&'static str> {
+    let own = OWN.iter().filter(|(_, owner)| *owner == provider).map(|(key, _)| *key);
+    COMMON.into_iter().chain(own).collect()
+}
+
+/// The provider that alone knows `key`.
+pub(super) fn owner(key: &str) -> Option<Provider> {
+    OWN.iter().find(|(own, _)| *own == key).map(|(_, owner)| *owner)
+}
+
+impl Options {
+    /// Those of a table of the configuration. Keys of other providers are not there any more.
+    pub(super) fn read(table: &Table<'_>) -> Result<Self, Failure> {
+        let words = "a length of time such as 7d or 12h";
+        let span = |key| -> Result<Option<SignedDuration>, Failure> {
+            let Some(text) = table.text(key)? else { return Ok(None) };
+            span(&text).map(Some).map_err(|_| table.wrong(key, format!("`{key}` must be {words}")))
+        };
+        let one = |word: String| {
+            expand(&word).map_err(|known| table.wrong("expand", format!("`expand` knows {known}")))
+        };
+        let url = "a URL such as https://api.example.com/";
+        let mut options = Self {
+            organisation: table.text("organisation")?,
+            base_url: table.parsed("base_url", url)?,
+            token_url: table.parsed("token_url", url)?,
+            scope: table.text("scope")?,
+            longest_session: span("longest_session")?,
+            entities: Vec::new(),
+            acting_user: table.text("acting_user")?,
+            mode: table.text("mode")?,
+            expand: table.texts("expand")?.into_iter().map(one).collect::<Result<_, _>>()?,
+            plug_ins: table.flag("plug_ins")?,
+            longest_stay: span("longest_stay")?,
+        };
+        if let Some(entities) = table.table("entities")? {
+            entities.only(&["vehicles", "charge_points"])?;
+            options.entities.extend(entities.texts("vehicles")?.into_iter().map(AssetRef::vehicle));
+            options.entities.extend(entities.texts("charge_points")?.into_iter().map(AssetRef::charge_point));
+        }
+        Ok(options)
+    }
+
+    /// These, and for what is not given, `others`.
+    pub(crate) fn or(self, others: Self) -> Self {
+        let list = |first: Vec<Expand>, second| if first.is_empty() { second } else { first };
+        Self {
+            organisation: self.organisation.or(others.organisation),
+            base_url: self.base_url.or(others.base_url),
+            token_url: self.token_url.or(others.token_url),
+            scope: self.scope.or(others.scope),
+            longest_session: self.longest_session.or(others.longest_session),
+            entities: others.entities,
+            acting_user: self.acting_user.or(others.acting_user),
+            mode: self.mode.or(others.mode),
+            expand: list(self.expand, others.expand),
+            plug_ins: self.plug_ins || others.plug_ins,
+            longest_stay: self.longest_stay.or(others.longest_stay),
+        }
+    }
+
+    /// Fails with a sentence on an option that would silently do nothing. `spelt` makes an option of a key.
+    pub(crate) fn check(&self, provider: Provider, spelt: impl Fn(&str) -> String) -> Result<(), String> {
+        let given = [
+            ("acting_user", self.acting_user.is_some()),
+            ("mode", self.mode.is_some()),
+            ("expand", !self.expand.is_empty()),
+            ("plug_ins", self.plug_ins),
+            ("longest_stay", self.longest_stay.is_some()),
+            ("organisation", self.organisation.is_some()),
+            ("scope", self.scope.is_some()),
+            ("longest_session", self.longest_session.is_some()),
+            ("entities", !self.entities.is_empty()),
+        ];
+        for (key, owner) in
+            given.iter().filter(|(_, given)| *given).filter_map(|(key, _)| Some((key, owner(key)?)))
+        {
+            if owner != provider {
+                return Err(format!("{} is for {} only", spelt(key), owner.title()));
+            }
+        }
+        let filtered = [("mode", self.mode.is_some()), ("expand", !self.expand.is_empty())];
+        match filtered.iter().find(|(_, given)| *given && self.plug_ins) {
+            Some((key, _)) => Err(format!("{} cannot be used with {}", spelt(key), spelt("plug_ins"))),
+            None if self.longest_stay.is_some() && !self.plug_ins => {
+                Err(format!("{} is for {} only", spelt("longest_stay"), spelt("plug_ins")))
+            }
+            None if provider == Provider::Podero && self.organisation.is_none() => Err(format!(
+                "{} is missing: Podero needs the organisation's identifier",
+                spelt("organisation")
+            )),
+            None => Ok(()),
+        }
+    }
+
+    pub(super) fn apply_to_der_connect(&self, config: &mut der_connect::Config) {
+        set(&mut config.base_url, self.base_url.as_ref());
+        set(&mut config.token_url, self.token_url.as_ref());
+        set(&mut config.longest_session, self.longest_session.as_ref());
+        config.scope.clone_from(&self.scope);
+        config.entities.clone_from(&self.entities);
+    }
+
+    pub(super) fn apply_to_ev_energy(&self, config: &mut ev_energy::Config) {
+        set(&mut config.base_url, self.base_url.as_ref());
+        set(&mut config.longest_stay, self.longest_stay.as_ref());
+        config.token_url.clone_from(&self.token_url);
+        config.acting_user.clone_from(&self.acting_user);
+        config.filter.mode.clone_from(&self.mode);
+        config.expand.clone_from(&self.expand);
+    }
+
+    pub(super) fn apply_to_podero(&self, config: &mut podero::Config) {
+        set(&mut config.base_url, self.base_url.as_ref());
+        config.token_url.clone_from(&self.token_url);
+    }
+}
+
+fn set<T: Clone>(place: &mut T, value: Option<&T>) {
+    if let Some(value) = value {
+        place.clone_from(value);
+    }
+}
+
+fn span(text: &str) -> Result<SignedDuration, String> {
+    let span = length(text)?;
+    if span.is_positive() { Ok(span) } else { Err("must be above zero".into()) }
+}
+
+fn expand(word: &str) -> Result<Expand, String> {
+    let known = Expand::ALL.iter().map(ToString::to_string).collect::<Vec<_>>();
+    let found = Expand::ALL.iter().find(|expand| expand.to_string() == word);
+    found.copied().ok_or_else(|| format!("one of {}", known.join(", ")))
+}
