@@ -1,6 +1,6 @@
 //! What content hashes to.
 
-use std::{fmt, str::FromStr};
+use std::{fmt, io, str::FromStr};
 
 use charging_sessions_core::ChargingSession;
 use sha2::{Digest as _, Sha256};
@@ -67,22 +67,29 @@ impl FromStr for Hash {
     }
 }
 
-/// The hash of what a record says, apart from how it reached us.
-///
-/// Left out are the provenance, because reading a record again is no change; the issues, because they follow from the
-/// content; and the relations, because they come from other records as well.
+/// The hash of the [content](ChargingSession::content) of a record.
 ///
 /// # Panics
 ///
 /// Never: a session always serializes.
 pub fn content_hash(session: &ChargingSession) -> Hash {
-    let mut value = serde_json::to_value(session).expect("a session is plain data");
-    if let Some(members) = value.as_object_mut() {
-        members.remove("provenance");
-        members.remove("issues");
-        members.remove("identity");
+    /// Hashes what is written.
+    struct Hasher(Sha256);
+
+    impl io::Write for Hasher {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.update(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
     }
-    Hash::of(value.to_string().as_bytes())
+
+    let mut hasher = Hasher(Sha256::new());
+    serde_json::to_writer(&mut hasher, &session.content()).expect("a session is plain data");
+    Hash(hasher.0.finalize().into())
 }
 
 #[cfg(test)]

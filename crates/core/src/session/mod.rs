@@ -121,6 +121,46 @@ impl ChargingSession {
         &self.identity.key
     }
 
+    /// What the record says, apart from how it reached us: two records with the same content tell the same. It
+    /// serializes; what is not given takes no place, so that a field of a later release changes no older content.
+    ///
+    /// Left out are the provenance, because reading a record again is no change; the issues, because they follow from
+    /// the rest; and key and relations, because those are known from other records as well.
+    pub fn content(&self) -> impl Serialize + '_ {
+        // Named one by one, so that a new field is not forgotten here.
+        let Self {
+            identity: _,
+            state,
+            timing,
+            energy,
+            power,
+            state_of_charge,
+            driving,
+            costs,
+            emissions,
+            place,
+            parties,
+            details,
+            provenance: _,
+            issues: _,
+            extra,
+        } = self;
+        Content {
+            state,
+            timing,
+            energy,
+            power,
+            state_of_charge,
+            driving,
+            costs,
+            emissions,
+            place,
+            parties,
+            details,
+            extra,
+        }
+    }
+
     /// Keeps a provider field that has no place in the record, under the provider's name for it. `None` is
     /// nothing to keep.
     pub fn keep<T: Serialize>(&mut self, name: &str, value: Option<T>) {
@@ -161,6 +201,37 @@ impl ChargingSession {
     pub fn counts(&self) -> bool {
         self.issues.iter().all(|issue| issue.severity < Severity::Error)
     }
+}
+
+#[derive(Serialize)]
+struct Content<'a> {
+    state: &'a State,
+    #[serde(skip_serializing_if = "says_nothing")]
+    timing: &'a Timing,
+    #[serde(skip_serializing_if = "says_nothing")]
+    energy: &'a EnergyFigures,
+    #[serde(skip_serializing_if = "says_nothing")]
+    power: &'a PowerFigures,
+    #[serde(skip_serializing_if = "says_nothing")]
+    state_of_charge: &'a StateOfCharge,
+    #[serde(skip_serializing_if = "says_nothing")]
+    driving: &'a Driving,
+    #[serde(skip_serializing_if = "says_nothing")]
+    costs: &'a Costs,
+    #[serde(skip_serializing_if = "says_nothing")]
+    emissions: &'a Emissions,
+    #[serde(skip_serializing_if = "says_nothing")]
+    place: &'a Place,
+    #[serde(skip_serializing_if = "says_nothing")]
+    parties: &'a Parties,
+    #[serde(skip_serializing_if = "says_nothing")]
+    details: &'a Details,
+    #[serde(skip_serializing_if = "says_nothing")]
+    extra: &'a BTreeMap<String, serde_json::Value>,
+}
+
+fn says_nothing<T: Default + PartialEq>(value: &&T) -> bool {
+    is_default(*value)
 }
 
 /// Our class for something, beside the provider's own word for it.
