@@ -1,0 +1,153 @@
+//! `charging-sessions demo` without a provider: three accounts into one store, twice.
+
+use std::{io::Write as _, path::Path, sync::Arc};
+
+use charging_sessions::{
+    AccountId, AssetSource, ChargingSessionSource, RecordKind, der_connect, ev_energy, podero,
+};
+use charging_sessions_store::{Account, Filter, SessionStore, SqliteStore};
+use charging_sessions_sync::{AccountSync, Report};
+use charging_sessions_testkit::sandbox::{
+    der_connect::{self as der_connect_sandbox, DerConnectSandbox},
+    ev_energy::{self as ev_energy_sandbox, EvEnergySandbox},
+    podero::{self as podero_sandbox, PoderoSandbox},
+};
+use jiff::{SignedDuration, Timestamp, tz::TimeZone};
+use serde_json::{Value, json};
+
+use crate::{
+    args::Format,
+    demo::no_port,
+    exit::{Code, Failure},
+    summary::{self, Bucket, By, Rule, Summary},
+};
+
+/// An account of the tour, and what its provider does between the two runs.
+struct Stop {
+    source: Arc<dyn ChargingSessionSource>,
+    assets: Option<Arc<dyn AssetSource>>,
+    kind: RecordKind,
+    /// Corrects one session, takes another away and lets a third one arrive late.
+    change: Box<dyn Fn()>,
+}
+
+pub(crate) async fn run(path: &Path, days: u32, seed: u64, zone: &TimeZone) -> Result<Code, Failure> {
+    let now = Timestamp::now();
+    let since = now - SignedDuration::from_hours(24 * i64::from(days));
+    let store: Arc<dyn SessionStore> = Arc::new(SqliteStore::open(path)?.with_zone(zone.clone()));
+    let stops = [ev_energy(now, days, seed).await?, podero(now, days, seed).await?, der_connect(now, days, seed).await?];
+    let mut code = Code::Done;
+    println!("Three sandboxes listen on this machine; their data are invented.\n\nThe first run:");
+    for stop in &stops {
+        code = Code::of_all([code, stop.sync(&store, since).await?]);
+    }
+    for stop in &stops {
+        (stop.change)();
+    }
+    println!("\nAt each provider a session is corrected, one is gone, and one has come late. The second run:");
+    for stop in &stops {
+        code = Code::of_all([code, stop.sync(&store, since).await?]);
+    }
+    println!();
+    let rule = Rule { by: vec![By::Month, By::Provider], bucket: Bucket::Start, zone: zone.clone() };
+    let mut summary = Summary::default();
+    let mut after = None;
+    let mut filter = Filter::default();
+    filter.vanished = Some(false);
+    loop {
+        let rows = store.sessions(&filter, after.as_ref(), 1000).await?;
+        let Some(last) = rows.last() else { break };
+        after = Some(last.session.key().clone());
+        rows.iter().for_each(|row| summary.add(&row.session, &rule));
+    }
+    std::io::stdout().flush()?;
+    summary::print(&summary, &rule, Format::Table)?;
+    println!("\nThe store is {}. Look at it with `charging-sessions --store {0} sessions`.", path.display());
+    Ok(code)
+}
+
+impl Stop {
+    async fn sync(&self, store: &Arc<dyn SessionStore>, since: Timestamp) -> Result<Code, Failure> {
+        let account = Account { provider: self.source.provider(), account: AccountId::default() };
+        let mut sync =
+            AccountSync::new(Arc::clone(&self.source), Arc::clone(store), account, &[self.kind]).since(since);
+        if let Some(assets) = &self.assets {
+            sync = sync.assets(Arc::clone(assets));
+        }
+        let report: Report = sync.run().await?;
+        println!("  {report}");
+        Ok(if report.counts.quarantined > 0 { Code::Rejects } else { Code::Done })
+    }
+}
+
+/// The identifiers of the latest three records, the earliest of them first, and a copy of the last.
+fn latest(records: &Value, pointer: &str, start: &str) -> ([String; 2], Value) {
+    let mut records: Vec<&Value> = records.as_array().into_iter().flatten().collect();
+    // One that goes on is no example of what is settled.
+    records.retain(|record| record.pointer(start).is_some_and(Value::is_string));
+    records.sort_by_key(|record| record.pointer(start).and_then(Value::as_str).unwrap_or_default().to_owned());
+    let id = |record: &Value| record.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned();
+    let chosen = &records[records.len().saturating_sub(8)..];
+    ([id(chosen[0]), id(chosen[1])], chosen[2].clone())
+}
+
+async fn ev_energy(now: Timestamp, days: u32, seed: u64) -> Result<Stop, Failure> {
+    let sandbox = EvEnergySandbox::builder().seed(seed).now(now).days(days).build();
+    let sandbox = sandbox.start().await.map_err(|error| no_port(&error))?;
+    let mut config = ev_energy::Config::new(sandbox.client_id(), sandbox.client_secret().into());
+    config.base_url = sandbox.base_url().parse().expect("the sandbox knows its own address");
+    let source = Arc::new(ev_energy::EvEnergy::new(config)?);
+    let change = move || {
+        use ev_energy_sandbox::Mutation;
+        let ([corrected, removed], mut late) = latest(&sandbox.truth(), "/id", "/end");
+        let fields = json!({"energy_delivered_watt_hours": 12_345});
+        sandbox.mutate(Mutation::Correct { id: corrected, fields });
+        sandbox.mutate(Mutation::Remove(removed));
+        late["id"] = sandbox.new_id(now).into();
+        sandbox.mutate(Mutation::Insert(late));
+    };
+    Ok(Stop { source, assets: None, kind: RecordKind::Segment, change: Box::new(change) })
+}
+
+async fn podero(now: Timestamp, days: u32, seed: u64) -> Result<Stop, Failure> {
+    let sandbox = PoderoSandbox::builder().seed(seed).now(now).days(days).build();
+    let sandbox = sandbox.start().await.map_err(|error| no_port(&error))?;
+    let secret = sandbox.client_secret().into();
+    let mut config = podero::Config::new(sandbox.client_id(), secret, sandbox.org_id());
+    config.base_url = sandbox.base_url().parse().expect("the sandbox knows its own address");
+    let source = Arc::new(podero::Podero::new(config)?);
+    let change = move || {
+        use podero_sandbox::Mutation;
+        let ([corrected, removed], late) =
+            latest(&sandbox.truth(), "/session/id", "/session/unplug_time");
+        sandbox.mutate(Mutation::Correct { id: corrected, fields: json!({"energy_charged_kwh": 12.345}) });
+        sandbox.mutate(Mutation::Remove(removed));
+        let mut session = late["session"].clone();
+        session["id"] = sandbox.new_id().into();
+        let vehicle = late["vehicle_id"].as_str().unwrap_or_default().to_owned();
+        sandbox.mutate(Mutation::Insert { vehicle, session });
+    };
+    Ok(Stop { source, assets: None, kind: RecordKind::PlugIn, change: Box::new(change) })
+}
+
+async fn der_connect(now: Timestamp, days: u32, seed: u64) -> Result<Stop, Failure> {
+    let sandbox = DerConnectSandbox::builder().seed(seed).now(now).days(days).build();
+    let sandbox = sandbox.start().await.map_err(|error| no_port(&error))?;
+    let mut config = der_connect::Config::new(sandbox.client_id(), sandbox.client_secret().into());
+    config.base_url = sandbox.base_url().parse().expect("the sandbox knows its own address");
+    config.token_url = sandbox.token_url().parse().expect("the sandbox knows its own address");
+    let source = Arc::new(der_connect::DerConnect::new(config)?);
+    let change = move || {
+        use der_connect_sandbox::Mutation;
+        let ([corrected, removed], late) =
+            latest(&sandbox.truth(), "/session/id", "/session/data/end");
+        let fields = json!({"data": {"charge": {"total": {"total": 12.345}}}});
+        sandbox.mutate(Mutation::Correct { id: corrected, fields });
+        sandbox.mutate(Mutation::Remove(removed));
+        let mut session = late["session"].clone();
+        session["id"] = sandbox.new_id().into();
+        let entity = late["entity_id"].as_str().unwrap_or_default().to_owned();
+        sandbox.mutate(Mutation::Insert { entity, session });
+    };
+    Ok(Stop { source: source.clone(), assets: Some(source), kind: RecordKind::Charge, change: Box::new(change) })
+}
