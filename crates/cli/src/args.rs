@@ -7,9 +7,9 @@ use clap::{Parser, Subcommand, ValueEnum};
 use jiff::{SignedDuration, Span, SpanRelativeTo, Timestamp, Zoned, civil, tz::TimeZone};
 
 use crate::{
-    auth, demo, doctor,
+    auth, check, demo, doctor,
     exit::{Code, Failure},
-    fetch, init, manual, provider,
+    fetch, init, manual, provider, quarantine, remap, show, stored, summary, sync,
 };
 
 /// EV charging sessions from many providers, in one exact form.
@@ -37,6 +37,21 @@ pub(crate) enum Command {
     Init(init::InitArgs),
     /// Reads the sessions of an account from its provider and prints them.
     Fetch(Box<fetch::FetchArgs>),
+    /// Brings the store up to date: reads what is new or may have changed, and nothing else.
+    Sync(sync::SyncArgs),
+    /// Prints sessions of the store.
+    Sessions(Box<stored::SessionsArgs>),
+    /// Prints everything that is known of one session.
+    Show(show::ShowArgs),
+    /// Adds up sessions of the store by month, vehicle and whatever else.
+    Summary(Box<summary::SummaryArgs>),
+    /// Tells what is odd about sessions of the store, each by itself and side by side.
+    Check(Box<check::CheckArgs>),
+    /// Prints records that could not be read, and are kept until they can.
+    Quarantine(quarantine::QuarantineArgs),
+    /// Works with the bytes that sessions were read from.
+    #[command(subcommand)]
+    Raw(remap::RawCommand),
     /// Tells what providers can do.
     #[command(subcommand)]
     Provider(provider::ProviderCommand),
@@ -59,6 +74,13 @@ impl Command {
             Self::Demo(args) => demo::run(args, shared).await,
             Self::Init(args) => init::run(&args, shared),
             Self::Fetch(args) => fetch::run(*args, shared).await,
+            Self::Sync(args) => sync::run(&args, shared).await,
+            Self::Sessions(args) => stored::run(&args, shared).await,
+            Self::Show(args) => show::run(&args, shared).await,
+            Self::Summary(args) => summary::run(&args, shared).await,
+            Self::Check(args) => check::run(&args, shared).await,
+            Self::Quarantine(args) => quarantine::run(&args, shared).await,
+            Self::Raw(command) => remap::run(&command, shared).await,
             Self::Provider(command) => provider::run(&command),
             Self::Auth(command) => auth::run(command, shared).await,
             Self::Doctor(args) => doctor::run(args, shared).await,

@@ -9,12 +9,12 @@ use charging_sessions::{
     Issue, Severity,
     checks::{self, Limits},
 };
-use charging_sessions_store::SessionStore;
 use charging_sessions_sync::relations::relations;
-use jiff::tz::TimeZone;
 use serde_json::json;
 
 use crate::{
+    args::SharedArgs,
+    config::Config,
     exit::{Code, Failure},
     stored::{self, FilterArgs},
     text,
@@ -33,14 +33,12 @@ pub(crate) struct CheckArgs {
     json: bool,
 }
 
-pub(crate) async fn run(
-    store: &dyn SessionStore,
-    args: &CheckArgs,
-    zone: &TimeZone,
-) -> Result<Code, Failure> {
+pub(crate) async fn run(args: &CheckArgs, shared: &SharedArgs) -> Result<Code, Failure> {
+    let config = Config::load(shared)?;
+    let store = stored::read(&config)?;
     let limits = Limits::default();
     let mut sessions = Vec::new();
-    stored::each(store, &args.filter, zone, |row| {
+    stored::each(&store, &args.filter, &config.zone, |row| {
         sessions.push(row.session);
         Ok(())
     })
@@ -62,7 +60,8 @@ pub(crate) async fn run(
         if args.json {
             writeln!(out, "{}", json!({"key": key, "issue": issue}))?;
         } else {
-            writeln!(out, "{}: {}", text::visible(key), text::visible(&issue.to_string()))?;
+            let beside = issue.related.iter().map(|key| format!(" beside {key}")).collect::<String>();
+            writeln!(out, "{}", text::visible(&format!("{key}: {issue}{beside}")))?;
         }
     }
     out.flush()?;

@@ -13,14 +13,14 @@ use crate::{
     exit::{Code, Failure},
     output,
     provider::Provider,
-    read,
+    read, tour,
 };
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct DemoArgs {
-    /// Whose sandbox.
-    #[arg(long, value_enum, default_value_t = Provider::EvEnergy)]
-    provider: Provider,
+    /// Only this provider's, read and printed without a store.
+    #[arg(long, value_enum)]
+    provider: Option<Provider>,
     /// Which invented account to show; the same number gives the same data.
     #[arg(long, default_value_t = 7)]
     seed: u64,
@@ -37,7 +37,14 @@ pub(crate) async fn run(args: DemoArgs, shared: &SharedArgs) -> Result<Code, Fai
     let from = now - SignedDuration::from_hours(24 * i64::from(args.days));
     let window = TimeWindow::new(from, now).expect("at least a day");
     let zone = shared.tz.clone().unwrap_or_else(TimeZone::system);
-    match args.provider {
+    let Some(provider) = args.provider else {
+        let path = match &shared.store {
+            Some(path) => path.clone(),
+            None => tempfile::tempdir()?.keep().join("sessions.sqlite"),
+        };
+        return tour::run(&path, args.days, args.seed, &zone).await;
+    };
+    match provider {
         Provider::DerConnect => {
             let sandbox = DerConnectSandbox::builder().seed(args.seed).now(now).days(args.days).build();
             let sandbox = sandbox.start().await.map_err(|error| no_port(&error))?;
@@ -89,6 +96,6 @@ async fn show(
     output::print(&listing, format, zone)
 }
 
-fn no_port(error: &io::Error) -> Failure {
+pub(crate) fn no_port(error: &io::Error) -> Failure {
     Failure::usage(format!("the sandbox cannot listen on 127.0.0.1: {error}"))
 }

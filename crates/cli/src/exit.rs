@@ -64,7 +64,6 @@ impl Failure {
         Self::Usage(message.into())
     }
 
-    #[allow(dead_code, reason = "for the commands on the store")]
     pub(crate) fn other(message: impl Into<String>) -> Self {
         Self::Other(message.into())
     }
@@ -91,9 +90,11 @@ impl Failure {
         match kind {
             ErrorKind::Config | ErrorKind::Unsupported => Code::Usage,
             ErrorKind::Unauthenticated | ErrorKind::PermissionDenied => Code::Auth,
-            ErrorKind::RateLimited | ErrorKind::Timeout | ErrorKind::Network | ErrorKind::Unavailable => {
-                Code::Later
-            }
+            ErrorKind::RateLimited
+            | ErrorKind::Timeout
+            | ErrorKind::Network
+            | ErrorKind::Unavailable
+            | ErrorKind::Conflict => Code::Later,
             _ => Code::Other,
         }
     }

@@ -4,6 +4,7 @@
 
 mod args;
 mod auth;
+mod check;
 mod config;
 mod demo;
 mod doctor;
@@ -13,9 +14,16 @@ mod init;
 mod manual;
 mod output;
 mod provider;
+mod quarantine;
 mod read;
+mod remap;
 mod secret;
+mod show;
+mod stored;
+mod summary;
+mod sync;
 mod text;
+mod tour;
 mod transport;
 
 use clap::Parser as _;
@@ -34,7 +42,10 @@ fn main() -> std::process::ExitCode {
     match run(args) {
         Ok(code) => code.into(),
         Err(failure) => {
-            eprintln!("error: {failure}");
+            // Whoever closed the pipe has seen enough.
+            if failure.code() != exit::Code::Done {
+                eprintln!("error: {failure}");
+            }
             failure.code().into()
         }
     }

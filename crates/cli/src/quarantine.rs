@@ -2,12 +2,14 @@
 
 use std::io::{self, Write};
 
-use charging_sessions_store::{Hash, SessionStore};
+use charging_sessions_store::{Hash, SessionStore as _};
 use serde_json::json;
 
 use crate::{
+    args::SharedArgs,
+    config::Config,
     exit::{Code, Failure},
-    text,
+    stored, text,
 };
 
 /// How to tell.
@@ -18,7 +20,9 @@ pub(crate) struct QuarantineArgs {
     json: bool,
 }
 
-pub(crate) async fn run(store: &dyn SessionStore, args: &QuarantineArgs) -> Result<Code, Failure> {
+pub(crate) async fn run(args: &QuarantineArgs, shared: &SharedArgs) -> Result<Code, Failure> {
+    let config = Config::load(shared)?;
+    let store = stored::read(&config)?;
     let mut out = io::stdout().lock();
     let kept = store.quarantine(None).await?;
     for one in &kept {

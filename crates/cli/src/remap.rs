@@ -5,16 +5,25 @@ use std::io::{self, BufWriter, Write};
 use charging_sessions::{
     AssetKind, ChargingSession, Payload, RecordKind, SessionPage, der_connect, ev_energy, podero,
 };
-use charging_sessions_store::{Account, SessionStore, content_hash};
-use jiff::{Timestamp, tz::TimeZone};
+use charging_sessions_store::{Account, SessionStore as _, content_hash};
+use jiff::Timestamp;
 use serde_json::json;
 
 use crate::{
+    args::SharedArgs,
+    config::Config,
     exit::{Code, Failure},
     show::{differences, plain},
     stored::{self, FilterArgs},
     text,
 };
+
+/// What to do with bytes.
+#[derive(Debug, clap::Subcommand)]
+pub(crate) enum RawCommand {
+    /// Maps the bytes of the store with the mapping of this release, without asking a provider, and tells what changes.
+    Replay(Box<ReplayArgs>),
+}
 
 /// Which payloads, and whether to keep what comes of them.
 #[derive(Debug, clap::Args)]
@@ -26,13 +35,12 @@ pub(crate) struct ReplayArgs {
     apply: bool,
 }
 
-pub(crate) async fn run(
-    store: &dyn SessionStore,
-    args: &ReplayArgs,
-    zone: &TimeZone,
-) -> Result<Code, Failure> {
+pub(crate) async fn run(command: &RawCommand, shared: &SharedArgs) -> Result<Code, Failure> {
+    let RawCommand::Replay(args) = command;
+    let config = Config::load(shared)?;
+    let store = if args.apply { stored::open(&config)? } else { stored::read(&config)? };
     let mut rows = Vec::new();
-    stored::each(store, &args.filter, zone, |row| {
+    stored::each(&store, &args.filter, &config.zone, |row| {
         rows.push((row.session, row.payload));
         Ok(())
     })
@@ -94,13 +102,18 @@ fn again(before: &ChargingSession, payload: &Payload) -> Result<ChargingSession,
             let mut mapping = ev_energy::Mapping::default();
             mapping.account = key.account.clone();
             let body = format!("[{text}]").into();
-            if key.kind == RecordKind::PlugIn { mapping.plug_ins(&body, at) } else { mapping.sub_sessions(&body, at) }
+            if key.kind == RecordKind::PlugIn {
+                mapping.plug_ins(&body, at)
+            } else {
+                mapping.sub_sessions(&body, at)
+            }
         }
         podero::PROVIDER => {
             let mut mapping = podero::Mapping::default();
             mapping.account = key.account.clone();
             mapping.user_id.clone_from(&before.parties.user_id);
-            mapping.vehicle_id = before.parties.vehicle.as_ref().and_then(|vehicle| vehicle.source_id.clone());
+            mapping.vehicle_id =
+                before.parties.vehicle.as_ref().and_then(|vehicle| vehicle.source_id.clone());
             mapping.page(&format!(r#"{{"total":1,"items":[{text}]}}"#).into(), at)
         }
         der_connect::PROVIDER => {
@@ -116,7 +129,8 @@ fn again(before: &ChargingSession, payload: &Payload) -> Result<ChargingSession,
     if let Some(rejected) = rejected.first() {
         return Err(rejected.to_string());
     }
-    let mut now = sessions.into_iter().find(|session| session.key() == key).ok_or("it has another key now")?;
+    let mut now =
+        sessions.into_iter().find(|session| session.key() == key).ok_or("it has another key now")?;
     now.provenance.endpoint = before.provenance.endpoint.clone();
     now.identity.parent = now.identity.parent.or_else(|| before.identity.parent.clone());
     charging_sessions::checks::screen(&mut now, &charging_sessions::checks::Limits::default());

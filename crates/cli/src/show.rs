@@ -4,12 +4,13 @@ use std::io::{self, Write};
 
 use charging_sessions::SessionKey;
 use charging_sessions_store::{Revision, SessionStore, StoredSession};
-use jiff::tz::TimeZone;
 use serde_json::{Value, json};
 
 use crate::{
+    args::SharedArgs,
+    config::Config,
     exit::{Code, Failure},
-    text,
+    stored, text,
 };
 
 /// Which session, and what of it.
@@ -29,12 +30,10 @@ pub(crate) struct ShowArgs {
     json: bool,
 }
 
-pub(crate) async fn run(
-    store: &dyn SessionStore,
-    args: &ShowArgs,
-    zone: &TimeZone,
-) -> Result<Code, Failure> {
-    let key = key(store, &args.session).await?;
+pub(crate) async fn run(args: &ShowArgs, shared: &SharedArgs) -> Result<Code, Failure> {
+    let config = Config::load(shared)?;
+    let store = stored::read(&config)?;
+    let key = key(&store, &args.session).await?;
     let stored = store.session(&key).await?.ok_or_else(|| nothing(&args.session))?;
     let mut out = io::stdout().lock();
     if args.raw {
@@ -60,7 +59,7 @@ pub(crate) async fn run(
     }
     let mut before: Option<Value> = None;
     for revision in &revisions {
-        let at = revision.at.to_zoned(zone.clone()).strftime("%Y-%m-%d %H:%M:%S %Z");
+        let at = revision.at.to_zoned(config.zone.clone()).strftime("%Y-%m-%d %H:%M:%S %Z");
         writeln!(out, "\nrevision {} of {at}: {}", revision.number, revision.reason)?;
         let now = json!(revision.session);
         if let Some(before) = before.replace(now.clone()) {
@@ -77,8 +76,9 @@ pub(crate) async fn run(
 async fn key(store: &dyn SessionStore, text: &str) -> Result<SessionKey, Failure> {
     if let [provider, account, kind, id] = text.splitn(4, '/').collect::<Vec<_>>()[..] {
         let parts = json!({"provider": provider, "account": account, "kind": kind, "source_id": id});
-        return serde_json::from_value(parts)
-            .map_err(|error| Failure::usage(format!("{} is no key of a session: {error}", text::visible(text))));
+        return serde_json::from_value(parts).map_err(|error| {
+            Failure::usage(format!("{} is no key of a session: {error}", text::visible(text)))
+        });
     }
     let found = store.find(text).await?;
     match &found[..] {

@@ -1,11 +1,14 @@
 //! What is in the store: `charging-sessions sessions`, and what the commands on it share.
 
-use charging_sessions::{AccountId, AssetRef, ChargingSession, ProviderId, RecordKind, SessionStatus};
-use charging_sessions_store::{Filter, SessionStore, StoredSession};
+use charging_sessions::{
+    AccountId, AssetRef, ChargingSession, ProviderId, RecordKind, SessionStatus, TimeWindow,
+};
+use charging_sessions_store::{Filter, SessionStore, SqliteStore, StoredSession};
 use jiff::{Timestamp, ToSpan as _, Zoned, civil::Date, tz::TimeZone};
 
 use crate::{
-    args::{OutputArgs, SpanArgs},
+    args::{OutputArgs, SharedArgs, SpanArgs},
+    config::Config,
     exit::{Code, Failure},
     output,
     read::Listing,
@@ -13,6 +16,36 @@ use crate::{
 
 /// How many sessions are taken from the store at once.
 const ROWS: u32 = 1000;
+
+/// Which sessions, and how to print them.
+#[derive(Debug, clap::Args)]
+pub(crate) struct SessionsArgs {
+    #[command(flatten)]
+    filter: FilterArgs,
+    #[command(flatten)]
+    output: OutputArgs,
+}
+
+/// The store of the configuration, to write to. Made if it is not there.
+pub(crate) fn open(config: &Config) -> Result<SqliteStore, Failure> {
+    if let Some(folder) = config.store.parent().filter(|folder| !folder.as_os_str().is_empty()) {
+        std::fs::create_dir_all(folder).map_err(|error| {
+            Failure::usage(format!("the folder {} cannot be made for the store: {error}", folder.display()))
+        })?;
+    }
+    Ok(SqliteStore::open(&config.store)?.with_zone(config.zone.clone()))
+}
+
+/// The store of the configuration, to read from.
+pub(crate) fn read(config: &Config) -> Result<SqliteStore, Failure> {
+    if !config.store.exists() {
+        let path = config.store.display();
+        return Err(Failure::usage(format!(
+            "there is no store at {path}: `charging-sessions sync` makes it"
+        )));
+    }
+    Ok(SqliteStore::open_read_only(&config.store)?.with_zone(config.zone.clone()))
+}
 
 /// Which sessions of the store.
 #[derive(Debug, clap::Args)]
@@ -51,7 +84,8 @@ pub(crate) struct FilterArgs {
 /// One of our words, as records have it. Other words would be read as an open set's `other`.
 fn word<T: serde::de::DeserializeOwned + std::fmt::Display>(text: &str) -> Result<T, String> {
     let read: Option<T> = serde_json::from_value(text.into()).ok();
-    read.filter(|read| read.to_string() == text).ok_or_else(|| "not a word that records have there".to_owned())
+    read.filter(|read| read.to_string() == text)
+        .ok_or_else(|| "not a word that records have there".to_owned())
 }
 
 impl FilterArgs {
@@ -82,13 +116,13 @@ impl FilterArgs {
 }
 
 /// The window of a month or a year in a zone, from its first instant to that of the next one.
-fn months(text: &str, zone: &TimeZone) -> Result<charging_sessions::TimeWindow, Failure> {
+fn months(text: &str, zone: &TimeZone) -> Result<TimeWindow, Failure> {
     let day = |text: String| text.parse::<Date>().ok();
     let first = day(format!("{text}-01")).map(|first| (first, 1.month()));
     let span = first.or_else(|| day(format!("{text}-01-01")).map(|first| (first, 1.year())));
     let window = span.and_then(|(first, length)| {
         let at = |day: Date| day.to_zoned(zone.clone()).ok().map(|at: Zoned| at.timestamp());
-        charging_sessions::TimeWindow::new(at(first)?, at(first.checked_add(length).ok()?)?)
+        TimeWindow::new(at(first)?, at(first.checked_add(length).ok()?)?)
     });
     window.ok_or_else(|| Failure::usage("--month is neither a month such as 2026-10 nor a year such as 2026"))
 }
@@ -119,19 +153,16 @@ pub(crate) async fn each(
 }
 
 /// Prints sessions of the store.
-pub(crate) async fn sessions(
-    store: &dyn SessionStore,
-    args: &FilterArgs,
-    output: &OutputArgs,
-) -> Result<Code, Failure> {
+pub(crate) async fn run(args: &SessionsArgs, shared: &SharedArgs) -> Result<Code, Failure> {
+    let config = Config::load(shared)?;
     let mut listing = Listing::default();
-    each(store, args, &output.zone(), |row| {
+    each(&read(&config)?, &args.filter, &config.zone, |row| {
         listing.sessions.push(row.session);
         Ok(())
     })
     .await?;
     listing.sessions.sort_by(|a, b| (a.timing.period.start, a.key()).cmp(&(b.timing.period.start, b.key())));
-    output::print(&listing, output)
+    output::print(&listing, args.output.format, &config.zone)
 }
 
 #[cfg(test)]

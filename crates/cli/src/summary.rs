@@ -12,7 +12,41 @@ use jiff::{Timestamp, tz::TimeZone};
 use rust_decimal::Decimal;
 use serde_json::json;
 
-use crate::{args::Format, exit::Failure, text};
+use crate::{
+    args::{Format, OutputArgs, SharedArgs},
+    config::Config,
+    exit::{Code, Failure},
+    stored::{self, FilterArgs},
+    text,
+};
+
+/// What to add up, and how.
+#[derive(Debug, clap::Args)]
+pub(crate) struct SummaryArgs {
+    #[command(flatten)]
+    filter: FilterArgs,
+    /// What to group by, in this order; several with commas between them.
+    #[arg(long, value_enum, value_delimiter = ',', default_value = "month")]
+    by: Vec<By>,
+    /// Where a session belongs that reaches over the border of a month or a day.
+    #[arg(long, value_enum, default_value_t)]
+    bucket_by: Bucket,
+    #[command(flatten)]
+    output: OutputArgs,
+}
+
+pub(crate) async fn run(args: &SummaryArgs, shared: &SharedArgs) -> Result<Code, Failure> {
+    let config = Config::load(shared)?;
+    let rule = Rule { by: args.by.clone(), bucket: args.bucket_by, zone: config.zone.clone() };
+    let mut summary = Summary::default();
+    stored::each(&stored::read(&config)?, &args.filter, &config.zone, |row| {
+        summary.add(&row.session, &rule);
+        Ok(())
+    })
+    .await?;
+    print(&summary, &rule, args.output.format)?;
+    Ok(Code::Done)
+}
 
 /// What sums are grouped by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -152,7 +186,8 @@ fn shares(session: &ChargingSession, rule: &Rule) -> Result<Vec<(Option<Timestam
             // The session's own figures are divided as its intervals are.
             let share = |part: Decimal| Share {
                 energy: energy.and_then(|energy| Energy::from_kwh(energy.as_kwh() * part / total)),
-                cost: cost.map(|(currency, amount)| (currency, (amount * part / total).round_dp(6))),
+                cost: cost
+                    .map(|(currency, amount)| (currency, (amount * part / total).round_dp(6).normalize())),
             };
             Ok(parts.into_values().map(|(at, part)| (Some(at), share(part))).collect())
         }
@@ -240,7 +275,8 @@ pub(crate) fn print(summary: &Summary, rule: &Rule, format: Format) -> Result<()
             record.insert("sessions".into(), json!(sum.sessions));
             record.insert("energy_wh".into(), json!(sum.energy));
             record.insert("without_energy".into(), json!(sum.without_energy));
-            let cost = sum.cost.iter().map(|(currency, amount)| (currency.to_string(), json!(amount.to_string())));
+            let cost =
+                sum.cost.iter().map(|(currency, amount)| (currency.to_string(), json!(amount.to_string())));
             record.insert("cost".into(), serde_json::Value::Object(cost.collect()));
             record.insert("without_cost".into(), json!(sum.without_cost));
             record.insert("time_zone".into(), json!(zone));
@@ -255,7 +291,14 @@ pub(crate) fn print(summary: &Summary, rule: &Rule, format: Format) -> Result<()
             let mut rows = csv::Writer::from_writer(&mut out);
             let mut header = vec!["kind"];
             header.extend(rule.by.iter().map(|by| name(*by)));
-            header.extend(["sessions", "energy_wh", "cost_amount", "cost_currency", "time_zone", "bucket_by"]);
+            header.extend([
+                "sessions",
+                "energy_wh",
+                "cost_amount",
+                "cost_currency",
+                "time_zone",
+                "bucket_by",
+            ]);
             rows.write_record(header).map_err(io::Error::from)?;
             for ((kind, group), sum) in &summary.groups {
                 // One row for each currency, and one for those without.
@@ -329,8 +372,8 @@ fn bar(energy: Energy, most: Energy) -> String {
 #[cfg(test)]
 mod tests {
     use charging_sessions::{
-        AccountId, Cost, CostBasis, Endpoint, EnergyReading, Interval, MeasuringPoint, Money, ProviderId,
-        Provenance, SessionKey,
+        AccountId, Cost, CostBasis, Endpoint, EnergyReading, Interval, MeasuringPoint, Money, Provenance,
+        ProviderId, SessionKey,
     };
 
     use super::*;
@@ -395,10 +438,7 @@ mod tests {
             interval("2026-10-31T22:00:00Z", 1800, 1000),
             interval("2026-10-31T22:30:00Z", 3600, 2000),
         ]);
-        assert_eq!(
-            sums(&[over], &by_month(Bucket::Split)),
-            ["2026-10 1 2666.667 2.000000", "2026-11 1 1333.333 1.000000"]
-        );
+        assert_eq!(sums(&[over], &by_month(Bucket::Split)), ["2026-10 1 2666.667 2", "2026-11 1 1333.333 1"]);
     }
 
     #[test]
@@ -414,7 +454,8 @@ mod tests {
             sums(&sessions, &rule(&[By::Day], Bucket::Start)),
             ["2026-03-29 2 12 6.00", "2026-10-25 2 3 6.00"]
         );
-        let day = |at: &str| border_after(at.parse().unwrap(), By::Day, &rule(&[], Bucket::Start).zone).unwrap();
+        let day =
+            |at: &str| border_after(at.parse().unwrap(), By::Day, &rule(&[], Bucket::Start).zone).unwrap();
         assert_eq!(day("2026-10-24T22:00:00Z").to_string(), "2026-10-25T23:00:00Z");
         assert_eq!(day("2026-03-28T23:00:00Z").to_string(), "2026-03-29T22:00:00Z");
     }

@@ -1,6 +1,9 @@
 //! `charging-sessions sync`: brings the store up to date.
 
-use std::io::{self, Write};
+use std::{
+    io::{self, Write},
+    sync::Arc,
+};
 
 use charging_sessions::AccountId;
 use charging_sessions_http::default_transport;
@@ -8,11 +11,10 @@ use charging_sessions_store::{Account as Key, SessionStore, Slice};
 use charging_sessions_sync::{AccountSync, Event, Report};
 use jiff::{SignedDuration, civil::Date, tz::TimeZone};
 use serde_json::json;
-use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    args::SharedArgs,
+    args::{SharedArgs, length},
     config::{Account, Config},
     exit::{Code, Failure},
     stored, text,
@@ -29,7 +31,7 @@ pub(crate) struct SyncArgs {
     since: Option<Date>,
     /// How long after its end a part of the history is read again, such as 7d; what is known of the provider unless
     /// given.
-    #[arg(long, value_name = "SPAN")]
+    #[arg(long, value_name = "SPAN", value_parser = length)]
     look_back: Option<SignedDuration>,
     /// Read again what is settled, too: once in a while, to see corrections that came very late.
     #[arg(long)]
@@ -70,7 +72,8 @@ pub(crate) async fn run(args: &SyncArgs, shared: &SharedArgs) -> Result<Code, Fa
         if let Some(assets) = built.assets {
             sync = sync.assets(assets);
         }
-        let first = args.since.map(|day| first_instant(day, &config.zone)).or_else(|| account.since(&config.zone));
+        let first =
+            args.since.map(|day| first_instant(day, &config.zone)).or_else(|| account.since(&config.zone));
         if let Some(since) = first {
             sync = sync.since(since);
         }

@@ -153,6 +153,25 @@ pub enum Reason {
     Remapped,
 }
 
+impl Reason {
+    /// A stable lower-case word.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::New => "new",
+            Self::Changed => "changed",
+            Self::Vanished => "vanished",
+            Self::Returned => "returned",
+            Self::Remapped => "remapped",
+        }
+    }
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
 /// One state of a record. Revisions are only ever added.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]

@@ -8,8 +8,9 @@ use std::{
 };
 
 use charging_sessions::{
-    AccountId, AssetSource, ChargingSessionSource, Error, IntervalSource, ProviderId, RecordKind,
-    der_connect, ev_energy, podero,
+    AccountId, AssetSource, ChargingSessionSource, Error, ProviderId, RecordKind, der_connect,
+    ev_energy::{self, Expand},
+    podero,
 };
 use charging_sessions_http::Transport;
 use etcetera::{BaseStrategy as _, base_strategy};
@@ -62,7 +63,6 @@ pub(crate) struct Account {
     /// The first day of interest.
     pub(crate) since: Option<Date>,
     /// Whether to keep the intervals of sessions, too.
-    #[allow(dead_code, reason = "for sync")]
     pub(crate) with_intervals: bool,
     pub(crate) options: Options,
     /// Where it is configured, for messages: a file and a line. Empty for the command line.
@@ -71,7 +71,6 @@ pub(crate) struct Account {
 
 /// What an account is read with.
 #[derive(Debug)]
-#[allow(dead_code, reason = "for sync")]
 pub(crate) struct Built {
     pub(crate) provider: ProviderId,
     pub(crate) account: AccountId,
@@ -80,8 +79,6 @@ pub(crate) struct Built {
     pub(crate) source: Arc<dyn ChargingSessionSource>,
     /// If the provider lists assets.
     pub(crate) assets: Option<Arc<dyn AssetSource>>,
-    /// If the provider has intervals.
-    pub(crate) intervals: Option<Arc<dyn IntervalSource>>,
     /// Counts what all of them send.
     pub(crate) requests: Arc<Counted>,
 }
@@ -159,18 +156,22 @@ impl Account {
 
     fn sources(&self, secret: SecretString, requests: Arc<Counted>) -> Result<Built, Error> {
         let id = self.client_id.as_str();
-        let (kinds, source, assets, intervals): Sources = match self.provider {
+        let (kinds, source, assets): Sources = match self.provider {
             Provider::DerConnect => {
                 let mut config = der_connect::Config::new(id, secret);
                 config.account = self.name.clone();
                 self.options.apply_to_der_connect(&mut config);
                 let source = Arc::new(der_connect::DerConnect::with_transport(config, requests.clone())?);
-                (&[RecordKind::Charge], source.clone(), Some(source), None)
+                (&[RecordKind::Charge], source.clone(), Some(source))
             }
             Provider::EvEnergy => {
                 let mut config = ev_energy::Config::new(id, secret);
                 config.account = self.name.clone();
                 self.options.apply_to_ev_energy(&mut config);
+                if self.with_intervals && !config.expand.contains(&Expand::ENERGY_USAGE) {
+                    // They come along with the listing, without a request of their own.
+                    config.expand.push(Expand::ENERGY_USAGE);
+                }
                 let source = ev_energy::EvEnergy::with_transport(config, requests.clone())?;
                 let (kinds, source): (&[_], _) = if self.options.plug_ins {
                     (&[RecordKind::PlugIn], source.plug_ins())
@@ -178,7 +179,7 @@ impl Account {
                     (&[RecordKind::Segment], source)
                 };
                 let source = Arc::new(source);
-                (kinds, source.clone(), None, Some(source))
+                (kinds, source, None)
             }
             Provider::Podero => {
                 let organisation = self.options.organisation.as_deref().unwrap_or_default();
@@ -186,11 +187,11 @@ impl Account {
                 config.account = self.name.clone();
                 self.options.apply_to_podero(&mut config);
                 let source = Arc::new(podero::Podero::with_transport(config, requests.clone())?);
-                (&[RecordKind::PlugIn], source.clone(), Some(source), None)
+                (&[RecordKind::PlugIn], source.clone(), Some(source))
             }
         };
         let (provider, account) = (self.provider.id(), self.name.clone());
-        Ok(Built { provider, account, kinds, source, assets, intervals, requests })
+        Ok(Built { provider, account, kinds, source, assets, requests })
     }
 
     /// The first instant of interest, days being reckoned in `zone`.
@@ -200,12 +201,7 @@ impl Account {
     }
 }
 
-type Sources = (
-    &'static [RecordKind],
-    Arc<dyn ChargingSessionSource>,
-    Option<Arc<dyn AssetSource>>,
-    Option<Arc<dyn IntervalSource>>,
-);
+type Sources = (&'static [RecordKind], Arc<dyn ChargingSessionSource>, Option<Arc<dyn AssetSource>>);
 
 /// What one file says.
 struct Layer {

@@ -1,3 +1,5 @@
+//! What a configuration says, and how it is told that it is wrong.
+
 use std::fs;
 
 use charging_sessions::ErrorKind;
@@ -93,7 +95,7 @@ fn everything_that_can_be_configured_is_read() {
     assert_eq!(home.options.token_url.as_ref().unwrap().as_str(), "http://127.0.0.1:1/token");
     assert_eq!(home.options.acting_user.as_deref(), Some("me"));
     assert_eq!(home.options.mode.as_deref(), Some("SMART"));
-    assert_eq!(home.options.expand, [ev_energy::Expand::VEHICLE, ev_energy::Expand::CHARGE_POINT_MODEL]);
+    assert_eq!(home.options.expand, [Expand::VEHICLE, Expand::CHARGE_POINT_MODEL]);
     assert!(home.with_intervals && !stays.with_intervals);
     let first =
         |account: &Account| account.since(&TimeZone::get("America/New_York").unwrap()).unwrap().to_string();
@@ -363,11 +365,11 @@ async fn accounts_are_built_without_showing_their_secrets() {
         assert_eq!((built.provider, &built.account), (account.provider.id(), &account.name));
         assert!(!format!("{account:?}{built:?}").contains("s3cret"));
         assert_eq!(built.assets.is_some(), built.source.capabilities().asset_list);
-        shown.push(format!("{} {} {}", built.account, built.kinds[0], built.intervals.is_some()));
+        shown.push(format!("{} {}", built.account, built.kinds[0]));
         built.source.fetch_page(&charging_sessions::SessionQuery::all(), None).await.unwrap_err();
         assert!(built.requests.requests() > 0);
     }
-    assert_eq!(shown, ["a segment true", "b plug_in true", "c charge false", "d plug_in false"]);
+    assert_eq!(shown, ["a segment", "b plug_in", "c charge", "d plug_in"]);
 
     // What only the adapter can see is told with the account's place.
     let text = GOOD.replace("HOME_SECRET", "CARGO_PKG_NAME") + "base_url = 'http://api.example/v2/'";

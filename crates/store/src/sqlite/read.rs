@@ -63,16 +63,6 @@ impl FromSql for Hash {
 }
 
 impl Reason {
-    pub(super) const fn as_str(self) -> &'static str {
-        match self {
-            Self::New => "new",
-            Self::Changed => "changed",
-            Self::Vanished => "vanished",
-            Self::Returned => "returned",
-            Self::Remapped => "remapped",
-        }
-    }
-
     fn parse(word: &str) -> Read<Self> {
         let all = [Self::New, Self::Changed, Self::Vanished, Self::Returned, Self::Remapped];
         all.into_iter().find(|reason| reason.as_str() == word).ok_or(Failure::Damaged)

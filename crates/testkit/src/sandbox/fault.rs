@@ -258,6 +258,10 @@ impl FaultQueue {
     }
 
     /// How many have not happened yet.
+    pub(crate) fn clear(&self) {
+        self.faults.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+
     pub(crate) fn waiting(&self) -> usize {
         let faults = self.faults.lock().unwrap_or_else(PoisonError::into_inner);
         faults.iter().filter(|fault| fault.times > 0).count()

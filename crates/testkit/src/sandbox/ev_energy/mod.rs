@@ -288,6 +288,11 @@ impl EvEnergySandbox {
         self.shared.faults.push(fault);
     }
 
+    /// Forgets the faults that have not happened yet.
+    pub fn clear_faults(&self) {
+        self.shared.faults.clear();
+    }
+
     /// How many faults have not happened yet, or not as often as they should.
     pub fn faults_waiting(&self) -> usize {
         self.shared.faults.waiting()

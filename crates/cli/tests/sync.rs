@@ -1,0 +1,255 @@
+//! A copy of an account, kept by the program: made, brought up to date, looked at, and what stands in the way.
+
+mod common;
+
+use std::{
+    collections::BTreeSet,
+    fs,
+    path::Path,
+    process::{Command, Stdio},
+    time::Duration,
+};
+
+use charging_sessions_testkit::{
+    conformance::identifiers,
+    sandbox::{
+        Fault, Running,
+        ev_energy::{EvEnergySandbox, Mutation},
+    },
+};
+use common::{Ran, program, run, run_beside};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+async fn sandbox() -> Running<EvEnergySandbox> {
+    EvEnergySandbox::builder()
+        .seed(7)
+        .now("2026-11-20T12:00:00Z".parse().unwrap())
+        .days(60)
+        .dirt(false)
+        .rate_limit(1_000_000, Duration::from_secs(3600))
+        .credentials("client", "s3cret-of-the-client")
+        .build()
+        .start()
+        .await
+        .unwrap()
+}
+
+/// A user's folder with a configuration of accounts at this address. Without a first day, the history is one listing.
+fn home(accounts: &[(&str, &str)]) -> TempDir {
+    let home = tempfile::tempdir().unwrap();
+    let mut text = "store = 'sessions.sqlite'\ntime_zone = 'Europe/London'\n".to_owned();
+    for (name, address) in accounts {
+        text += &format!(
+            "[accounts.{name}]\nprovider = 'ev-energy'\nclient_id = 'client'\nclient_secret = {{ env = 'SECRET' }}\n\
+             base_url = '{address}'\n"
+        );
+    }
+    fs::write(home.path().join("config.toml"), text).unwrap();
+    home
+}
+
+fn command(home: &Path, arguments: &[&str]) -> Command {
+    let mut program = program(home);
+    program.args(["--config", "config.toml"]).args(arguments).env("SECRET", "s3cret-of-the-client");
+    program
+}
+
+async fn ran(home: &TempDir, arguments: &[&str]) -> Ran {
+    run_beside(command(home.path(), arguments)).await
+}
+
+/// The report of a sync, which has to end well.
+async fn synced(home: &TempDir, arguments: &[&str]) -> Value {
+    let ran = ran(home, &[&["sync", "--json"], arguments].concat()).await;
+    assert_eq!(ran.code, 0, "{}", ran.err);
+    serde_json::from_str(&ran.out).unwrap()
+}
+
+async fn stored(home: &TempDir) -> BTreeSet<String> {
+    let ran = ran(home, &["sessions", "--format", "jsonl"]).await;
+    assert_eq!(ran.code, 0, "{}", ran.err);
+    let records = ran.out.lines().map(|line| serde_json::from_str(line).unwrap()).collect::<Vec<Value>>();
+    identifiers(&records.into(), "/identity/key/source_id")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_copy_is_made_kept_and_looked_at() {
+    let sandbox = sandbox().await;
+    let home = home(&[("home", &sandbox.base_url())]);
+    let first = synced(&home, &[]).await;
+    let truth = identifiers(&sandbox.truth(), "/id");
+    assert_eq!(first["new"], truth.len());
+    assert_eq!(stored(&home).await, truth);
+
+    // Nothing is new: nothing is written, and what is settled is not asked for.
+    let again = synced(&home, &[]).await;
+    assert_eq!((&again["new"], &again["changed"], &again["vanished"]), (&json!(0), &json!(0), &json!(0)));
+    assert!(again["requests"].as_u64() < first["requests"].as_u64(), "{first} {again}");
+
+    let records = sandbox.truth();
+    let ended = |record: &&Value| record["end"].is_string();
+    let mut late = records.as_array().unwrap().iter().filter(ended);
+    let (corrected, removed) = (late.next().unwrap(), late.next().unwrap());
+    let id = |record: &Value| record["id"].as_str().unwrap().to_owned();
+    let fields = json!({"energy_delivered_watt_hours": 4321});
+    assert!(sandbox.mutate(Mutation::Correct { id: id(corrected), fields }));
+    assert!(sandbox.mutate(Mutation::Remove(id(removed))));
+    let dry = synced(&home, &["--dry-run"]).await;
+    let changed = synced(&home, &[]).await;
+    for report in [&dry, &changed] {
+        assert_eq!((&report["changed"], &report["vanished"]), (&json!(1), &json!(1)), "{report}");
+    }
+    assert_eq!(stored(&home).await, identifiers(&sandbox.truth(), "/id"));
+    let vanished = ran(&home, &["sessions", "--vanished", "--format", "jsonl"]).await;
+    assert!(vanished.out.contains(&id(removed)) && vanished.out.lines().count() == 1, "{}", vanished.out);
+
+    let key = format!("ev-energy/home/segment/{}", id(corrected));
+    let shown = ran(&home, &["show", &key, "--revisions"]).await;
+    assert_eq!(shown.code, 0, "{}", shown.err);
+    assert!(shown.out.contains("energy.readings.0.energy_wh: "), "{}", shown.out);
+    assert!(shown.out.contains("-> 4321"), "{}", shown.out);
+    let raw = ran(&home, &["show", &key, "--raw"]).await;
+    assert_eq!(serde_json::from_str::<Value>(&raw.out).unwrap()["id"], id(corrected));
+    let handle = ran(&home, &["show", &key, "--json"]).await;
+    let handle: Value = serde_json::from_str(&handle.out).unwrap();
+    let by_handle = ran(&home, &["show", &handle["handle"].as_str().unwrap()[..13], "--json"]).await;
+    assert_eq!(serde_json::from_str::<Value>(&by_handle.out).unwrap(), handle);
+
+    let sums = ran(&home, &["summary", "--by", "month,vehicle", "--format", "json"]).await;
+    let sums: Vec<Value> = serde_json::from_str(&sums.out).unwrap();
+    let counted: u64 = sums.iter().map(|sum| sum["sessions"].as_u64().unwrap()).sum();
+    assert!(counted > 0 && sums.iter().all(|sum| sum["time_zone"] == "Europe/London"), "{sums:?}");
+
+    let replayed = ran(&home, &["raw", "replay"]).await;
+    assert_eq!(replayed.code, 0, "{}", replayed.err);
+    assert!(replayed.out.starts_with("0 would change"), "{}", replayed.out);
+    assert_eq!(ran(&home, &["check"]).await.code, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn records_that_cannot_be_read_are_told_and_kept() {
+    let sandbox = sandbox().await;
+    let home = home(&[("home", &sandbox.base_url())]);
+    sandbox.inject(Fault::replace_record(0, json!({"start": "2026-11-01T00:00:00Z"})));
+    let ran_with = ran(&home, &["sync"]).await;
+    assert_eq!(ran_with.code, 4, "{}", ran_with.err);
+    let kept = ran(&home, &["quarantine", "--json"]).await;
+    let kept: Value = serde_json::from_str(&kept.out).unwrap();
+    assert_eq!((&kept["code"], &kept["account"]), (&json!("id.missing"), &json!("home")));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_account_that_fails_does_not_stop_the_others() {
+    let sandbox = sandbox().await;
+    // A port that was free a moment ago.
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let nobody = format!("http://127.0.0.1:{port}/v2/");
+    let home = home(&[("broken", &nobody), ("home", &sandbox.base_url())]);
+    let both = ran(&home, &["sync"]).await;
+    assert_eq!(both.code, 6, "{}", both.err);
+    assert_eq!(stored(&home).await, identifiers(&sandbox.truth(), "/id"));
+    let alone = ran(&home, &["sync", "broken"]).await;
+    assert_eq!(alone.code, 5, "{}", alone.err);
+}
+
+#[cfg(unix)]
+#[tokio::test(flavor = "multi_thread")]
+async fn an_interrupt_keeps_what_has_come_and_the_next_run_goes_on() {
+    let sandbox = sandbox().await;
+    let home = home(&[("home", &sandbox.base_url())]);
+    // The first page comes, the second one takes its time.
+    sandbox
+        .inject(Fault::latency(Duration::from_secs(20)).on_path("charging_sub_sessions").after(1).times(9));
+    let mut program = command(home.path(), &["sync"]);
+    let child = program.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let pid = child.id().to_string();
+    while !home.path().join("sessions.sqlite").exists() || stored(&home).await.is_empty() {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    assert!(Command::new("kill").args(["-INT", &pid]).status().unwrap().success());
+    let output = tokio::task::spawn_blocking(|| child.wait_with_output().unwrap()).await.unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(5), "{said}");
+    assert!(said.contains("the same command goes on where this one ended"), "{said}");
+    let kept = stored(&home).await;
+    let truth = identifiers(&sandbox.truth(), "/id");
+    assert!(!kept.is_empty() && kept.len() < truth.len(), "{} of {}", kept.len(), truth.len());
+    sandbox.clear_faults();
+    synced(&home, &[]).await;
+    assert_eq!(stored(&home).await, truth);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_runs_at_once_do_not_write_to_one_account() {
+    let sandbox = sandbox().await;
+    let home = home(&[("home", &sandbox.base_url())]);
+    sandbox.inject(Fault::latency(Duration::from_secs(3)).on_path("charging_sub_sessions"));
+    let mut first = command(home.path(), &["sync"]);
+    let mut first = first.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    while sandbox.faults_waiting() > 0 {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    let second = ran(&home, &["sync"]).await;
+    assert_eq!(second.code, 5, "{}", second.err);
+    assert!(second.err.contains("is being written to by process"), "{}", second.err);
+    let ended = tokio::task::spawn_blocking(move || first.wait().unwrap()).await.unwrap();
+    assert_eq!(ended.code(), Some(0));
+    assert_eq!(stored(&home).await, identifiers(&sandbox.truth(), "/id"));
+}
+
+#[test]
+fn a_store_that_cannot_be_used_is_one_sentence() {
+    let home = home(&[("home", "http://127.0.0.1:9/v2/")]);
+    let at = |name: &str| home.path().join(name).display().to_string();
+    fs::write(
+        home.path().join("text.sqlite"),
+        "this is no database, but it is long enough to be one".repeat(99),
+    )
+    .unwrap();
+    fs::create_dir(home.path().join("folder.sqlite")).unwrap();
+    for (store, arguments, code, words) in [
+        ("none.sqlite", &["sessions"][..], 2, "`charging-sessions sync` makes it"),
+        ("text.sqlite", &["sessions"], 1, "text.sqlite"),
+        ("text.sqlite", &["sync"], 1, "text.sqlite"),
+        ("folder.sqlite", &["sync"], 1, "folder.sqlite"),
+    ] {
+        let store = at(store);
+        let ran = run(&mut command(home.path(), &[&["--store", &store], arguments].concat()));
+        assert_eq!(ran.code, code, "{store} {arguments:?}: {}", ran.err);
+        assert!(ran.err.contains(words) && ran.err.starts_with("error: "), "{arguments:?}: {}", ran.err);
+        assert_eq!(ran.err.trim_end().lines().count(), 1, "{}", ran.err);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_not_in_the_store_is_told() {
+    let sandbox = sandbox().await;
+    let home = home(&[("home", &sandbox.base_url())]);
+    synced(&home, &[]).await;
+    for (arguments, code, words) in [
+        (&["show", "ffffffffffff"][..], 1, "the store has no session ffffffffffff"),
+        (&["show", "ev-energy/home/segment/nobody"], 1, "the store has no session"),
+        (&["show", "a/b/c/d"], 1, "the store has no session"),
+        (&["sessions", "--month", "october"], 2, "--month is neither"),
+        (&["sessions", "--kind", "plugin"], 2, "not a word"),
+        (&["sync", "nobody"], 2, "there is no account `nobody`"),
+    ] {
+        let ran = ran(&home, arguments).await;
+        assert_eq!(ran.code, code, "{arguments:?}: {}", ran.err);
+        assert!(ran.err.contains(words), "{arguments:?}: {}", ran.err);
+    }
+}
+
+#[test]
+fn the_demo_shows_a_correction_a_loss_and_a_late_arrival() {
+    let home = tempfile::tempdir().unwrap();
+    let store = home.path().join("demo.sqlite").display().to_string();
+    let ran = run(program(home.path()).args(["--store", &store, "demo", "--days", "30"]));
+    assert_eq!(ran.code, 0, "{}", ran.err);
+    let second = ran.out.split("The second run:").nth(1).unwrap();
+    let changed = second.lines().filter(|line| line.contains("1 new, 1 changed")).count();
+    let vanished = second.lines().filter(|line| line.contains("1 vanished")).count();
+    assert_eq!((changed, vanished), (3, 3), "{}", ran.out);
+    assert!(ran.out.contains('█'), "{}", ran.out);
+}
