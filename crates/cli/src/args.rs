@@ -9,7 +9,7 @@ use jiff::{SignedDuration, Span, SpanRelativeTo, Timestamp, Zoned, civil, tz::Ti
 use crate::{
     auth, check, demo, doctor,
     exit::{Code, Failure},
-    fetch, init, manual, provider, quarantine, remap, show, stored, summary, sync,
+    fetch, init, manual, provider, quarantine, remap, show, stored, summary, sync, webhook,
 };
 
 /// EV charging sessions from many providers, in one exact form.
@@ -52,6 +52,9 @@ pub(crate) enum Command {
     /// Works with the bytes that sessions were read from.
     #[command(subcommand)]
     Raw(remap::RawCommand),
+    /// Works with messages that providers send by themselves, without a server.
+    #[command(subcommand)]
+    Webhook(webhook::WebhookCommand),
     /// Tells what providers can do.
     #[command(subcommand)]
     Provider(provider::ProviderCommand),
@@ -81,6 +84,7 @@ impl Command {
             Self::Check(args) => check::run(&args, shared).await,
             Self::Quarantine(args) => quarantine::run(&args, shared).await,
             Self::Raw(command) => remap::run(&command, shared).await,
+            Self::Webhook(command) => webhook::run(&command).await,
             Self::Provider(command) => provider::run(&command),
             Self::Auth(command) => auth::run(command, shared).await,
             Self::Doctor(args) => doctor::run(args, shared).await,

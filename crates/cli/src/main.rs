@@ -25,6 +25,7 @@ mod sync;
 mod text;
 mod tour;
 mod transport;
+mod webhook;
 
 use clap::Parser as _;
 use tracing_subscriber::EnvFilter;

@@ -1,6 +1,7 @@
 //! The program as a user runs it: against a sandbox over real HTTP, and with the mistakes people make.
 
 use std::{
+    io::{Seek as _, Write as _},
     path::{Path, PathBuf},
     process::Command,
     time::Duration,
@@ -236,4 +237,48 @@ fn mistakes_on_the_command_line_are_explained_in_one_sentence() {
             "there is no client secret: set the environment variable CHARGING_SESSIONS_CLIENT_SECRET"
         )
     );
+}
+
+// Signed with the secret below, as Svix does it.
+const WEBHOOK: &str = r#"{"type":"charging_sub_session.ended","timestamp":"2026-09-15T06:02:45Z","data":{"id":"csub01K3EXAMPLE000000000000002","start":"2026-09-14T22:31:05Z","end":"2026-09-15T06:02:44Z","mode":"SMART","energy_delivered_watt_hours":21350,"cost":187,"currency":"GBP"}}"#;
+const WEBHOOK_SECRET: &str = "whsec_czNjcmV0LW9mLXRoZS1lbmRwb2ludA==";
+const WEBHOOK_SIGNATURE: &str = "v1,kpFFkOSz58pJshvEaUQX/6pWJI+Cm9CjrCZu3z6QgUA=";
+
+fn verify(signature: &str, at: &str, body: &str) -> Ran {
+    let mut file = tempfile::tempfile().unwrap();
+    file.write_all(body.as_bytes()).unwrap();
+    file.rewind().unwrap();
+    run(program()
+        .args(["webhook", "verify", "--id", "msg_1", "--timestamp", "1789452167"])
+        .args(["--signature", signature, "--at", at, "--account", "home"])
+        .env("CHARGING_SESSIONS_WEBHOOK_SECRET", WEBHOOK_SECRET)
+        .stdin(file))
+}
+
+#[test]
+fn a_message_of_the_provider_becomes_a_session() {
+    let said = verify(WEBHOOK_SIGNATURE, "2026-09-15T06:02:50Z", WEBHOOK);
+    assert_eq!(said.code, 0, "{}", said.err);
+    let session: Value = serde_json::from_str(&said.out).unwrap();
+    assert_eq!(session["identity"]["key"]["account"], "home");
+    assert_eq!(session["energy"]["readings"][0]["energy_wh"], "21350");
+}
+
+#[test]
+fn a_message_of_somebody_else_or_of_long_ago_is_refused_in_one_sentence() {
+    let forged = WEBHOOK_SIGNATURE.replace("v1,", "v1,A");
+    for (signature, at, body, words) in [
+        (forged.as_str(), "2026-09-15T06:02:50Z", WEBHOOK.to_owned(), "no signature of the webhook"),
+        (
+            WEBHOOK_SIGNATURE,
+            "2026-09-15T06:02:50Z",
+            WEBHOOK.replace("21350", "99999"),
+            "no signature of the webhook",
+        ),
+        (WEBHOOK_SIGNATURE, "2026-09-15T07:00:00Z", WEBHOOK.to_owned(), "more than 5 minutes"),
+    ] {
+        let said = verify(signature, at, &body);
+        assert_eq!((said.code, said.out.as_str()), (1, ""), "{}", said.err);
+        assert!(said.err.contains(words) && said.err.lines().count() == 1, "{}", said.err);
+    }
 }

@@ -266,7 +266,8 @@ pub trait SessionStore: fmt::Debug + Send + Sync {
 
     /// Writes a page, and moves the place in its slice. For each session: unknown keys are added; another
     /// [content](content_hash) is a new revision; the same content changes nothing but when it was seen. A parent that
-    /// is known is not forgotten when the record comes without it.
+    /// is known is not forgotten when the record comes without it, nor are intervals that were fetched, unless the
+    /// energy is another. A session whose identifier is in quarantine leaves it.
     ///
     /// At the end of the listing, when [`Batch::next`] is `None`, the slice is covered; what is in the store for it and
     /// did not come since the listing began has vanished, which is a revision, too. Nothing is ever deleted. A record

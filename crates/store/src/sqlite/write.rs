@@ -7,7 +7,7 @@ use std::{
 };
 
 use charging_sessions_core::{
-    ChargingSession, Cursor, Detail, Energy, Error, ErrorKind, Money, Payload, Power, RecordKind,
+    ChargingSession, Cursor, Detail, Energy, Error, ErrorKind, Interval, Money, Payload, Power, RecordKind,
     RejectedRecord, SessionKey,
 };
 use jiff::{Timestamp, tz::TimeZone};
@@ -157,6 +157,7 @@ impl Writing<'_> {
             return Err(conflict(message));
         }
         pen.put_all(&batch.sessions, None)?;
+        pen.acquit(&batch.sessions)?;
         for record in &batch.rejected {
             pen.reject(record, &batch.slice.kinds)?;
             place.nameless |= record.id.is_none();
@@ -303,6 +304,18 @@ impl Pen<'_> {
     fn put(&mut self, session: &ChargingSession, remapped: Option<Reason>) -> Written<()> {
         let key = session.key();
         let known = self.known(key)?;
+        let intervals = match &known {
+            Some(known) if session.details.intervals == Detail::NotFetched => {
+                self.intervals(known, session)?
+            }
+            _ => None,
+        };
+        let with_intervals = intervals.map(|intervals| {
+            let mut session = session.clone();
+            session.details.intervals = intervals;
+            session
+        });
+        let session = with_intervals.as_ref().unwrap_or(session);
         let content = content_hash(session);
         let listed = remapped.is_none();
         let returned = listed && known.as_ref().is_some_and(|known| known.missing);
@@ -517,6 +530,30 @@ impl Pen<'_> {
         let bytes = packed.as_deref().filter(|packed| packed.len() < plain.len()).unwrap_or(plain);
         let mut insert = t.prepare_cached("INSERT INTO payloads (hash, size, bytes) VALUES (?, ?, ?)")?;
         Ok(insert.insert(params![hash.as_bytes(), plain.len() as i64, bytes])?)
+    }
+
+    /// Takes out of quarantine what has come whole.
+    fn acquit(&self, sessions: &[ChargingSession]) -> Written<()> {
+        let any = "SELECT EXISTS (SELECT 1 FROM quarantine WHERE account_id = ? AND source_id IS NOT NULL)";
+        let any: bool =
+            self.writing.transaction.prepare_cached(any)?.query_row([self.account_id], |row| row.get(0))?;
+        for session in sessions.iter().filter(|_| any) {
+            let sql = "DELETE FROM quarantine WHERE account_id = ? AND source_id = ?";
+            self.writing.run(sql, params![self.account_id, session.key().source_id])?;
+        }
+        Ok(())
+    }
+
+    /// The intervals that are known of a record, if there are some.
+    fn intervals(&self, known: &Known, session: &ChargingSession) -> Written<Option<Detail<Vec<Interval>>>> {
+        let sql = "SELECT record FROM revisions WHERE id = ? AND EXISTS (SELECT 1 FROM intervals WHERE session_id = ?)";
+        let mut found = self.writing.transaction.prepare_cached(sql)?;
+        let record: Option<String> =
+            found.query_row((known.revision_id, known.id), |row| row.get(0)).optional()?;
+        let Some(record) = record else { return Ok(None) };
+        let before: ChargingSession = serde_json::from_str(&record).map_err(|_| Failure::Damaged)?;
+        // Those of another energy are not those of this record.
+        Ok((before.energy == session.energy).then_some(before.details.intervals))
     }
 
     /// Puts a record in quarantine. If it can be told which session it is of, that one is still listed.

@@ -20,6 +20,8 @@ macro_rules! each_test {
             the_same_batch_again_changes_nothing_but_when_it_was_seen,
             other_content_is_a_revision,
             the_later_of_two_with_one_key_wins,
+            intervals_are_not_forgotten_unless_the_energy_is_another,
+            what_comes_whole_leaves_the_quarantine,
             a_batch_is_written_as_a_whole_or_not_at_all,
             the_place_moves_with_the_rows,
             a_page_from_elsewhere_is_refused,
@@ -507,6 +509,42 @@ pub(crate) async fn rejected_records_are_kept_until_they_are_released(store: &dy
     assert_eq!(store.quarantine(Some(&home())).await.unwrap().len(), 2);
     // The bytes stay.
     assert_eq!(store.payload(&hash).await.unwrap(), Some(one.payload));
+}
+
+pub(crate) async fn what_comes_whole_leaves_the_quarantine(store: &dyn SessionStore) {
+    let mut batch = page(&[], 5);
+    batch.rejected = vec![rejected(Some("a"), "7"), rejected(Some("b"), "8"), rejected(None, "9")];
+    write(store, batch).await;
+    write(store, page(&[session("a", 10)], 6)).await;
+    let ids: Vec<_> = store.quarantine(None).await.unwrap().into_iter().map(|kept| kept.record.id).collect();
+    assert_eq!(ids.len(), 2);
+    assert!(!ids.contains(&Some("a".into())), "{ids:?}");
+}
+
+pub(crate) async fn intervals_are_not_forgotten_unless_the_energy_is_another(store: &dyn SessionStore) {
+    let plain = session("a", 10);
+    let mut whole = plain.clone();
+    let mut interval = Interval::lasting(Some(at(10)), Some(60));
+    interval.energy = plain.energy.headline();
+    whole.set_intervals(vec![interval]);
+    // Without them nothing tells when energy flowed, so that is what differs.
+    let mut listed = whole.clone();
+    listed.details = Default::default();
+    write(store, page(&[whole.clone()], 5)).await;
+    let changes = write(store, page(&[listed.clone()], 6)).await;
+    assert_eq!((changes.unchanged, changes.changed.len()), (1, 0));
+    let stored = store.session(whole.key()).await.unwrap().unwrap();
+    assert_eq!((stored.revision, &stored.session.details), (1, &whole.details));
+
+    listed.state.status = SessionStatus::Invalid;
+    write(store, page(&[listed.clone()], 7)).await;
+    let stored = store.session(whole.key()).await.unwrap().unwrap();
+    assert_eq!((stored.revision, &stored.session.details), (2, &whole.details));
+
+    listed.energy.readings = vec![EnergyReading::import(Energy::from_mwh(1), MeasuringPoint::Supply)];
+    write(store, page(&[listed.clone()], 8)).await;
+    let stored = store.session(whole.key()).await.unwrap().unwrap();
+    assert_eq!((stored.revision, &stored.session.details), (3, &listed.details));
 }
 
 pub(crate) async fn what_was_read_as_a_whole_is_covered(store: &dyn SessionStore) {
