@@ -5,7 +5,7 @@ use std::{fmt, fs, path::Path};
 use anyhow::{Context, Result, bail};
 use toml::Value;
 
-/// Hand-written lines of code an adapter may have: above this it does something that belongs elsewhere.
+/// An adapter has fewer hand-written lines of code: with as many it does something that belongs elsewhere.
 const MOST_LINES: usize = 400;
 
 /// The first adapter, which carries what the later ones copy.
@@ -329,9 +329,9 @@ fn adapters_are_small(tree: &Tree) -> Vec<Finding> {
         let most = if provider == "ev-energy" { MOST_LINES_EV_ENERGY } else { MOST_LINES };
         let files = tree.under(&folder).filter(|file| file.path.ends_with(".rs") && !file.is_generated());
         let lines: usize = files.map(|file| code_lines(&file.text)).sum();
-        if lines > most {
+        if lines >= most {
             let sentence = format!(
-                "the adapter has {lines} lines of code, more than {most}: what of it is not its own?"
+                "the adapter has {lines} lines of code, and is to stay under {most}: what of it is not its own?"
             );
             findings.push(Finding { path: format!("{folder}lib.rs"), line: 1, sentence });
         }
@@ -565,11 +565,11 @@ mod tests {
     #[test]
     fn an_adapter_that_grows_too_large_is_found() {
         let code = |lines: usize| format!("//! Maps.\n\n{}", "// A comment.\n\nfn f() {}\n".repeat(lines));
-        assert_eq!(with("crates/providers/one/src/map.rs", &code(400)), [""; 0]);
+        assert_eq!(with("crates/providers/one/src/map.rs", &code(399)), [""; 0]);
         one(
-            &with("crates/providers/one/src/map.rs", &code(401)),
+            &with("crates/providers/one/src/map.rs", &code(400)),
             "crates/providers/one/src/lib.rs:1:",
-            "401 lines",
+            "400 lines",
         );
         assert_eq!(
             with("crates/providers/one/src/generated.rs", &format!("// @generated\n{}", code(900))),
@@ -596,8 +596,8 @@ mod tests {
         let found = |files: Vec<(String, String)>| {
             found(&files.iter().map(|(path, text)| (path.as_str(), text.clone())).collect::<Vec<_>>())
         };
-        assert_eq!(found(files(600)), [""; 0]);
-        one(&found(files(601)), "crates/providers/ev-energy/src/lib.rs:1:", "601 lines");
+        assert_eq!(found(files(599)), [""; 0]);
+        one(&found(files(600)), "crates/providers/ev-energy/src/lib.rs:1:", "600 lines");
     }
 
     #[test]

@@ -69,7 +69,6 @@ use charging_sessions_core::*;
 use charging_sessions_http::{BodyFormat, Client, OAuth2, Policy, Transport, segment, token_url};
 use jiff::{SignedDuration, Timestamp, civil::Date, tz::Offset};
 use secrecy::SecretString;
-use tokio::sync::Mutex;
 use url::Url;
 
 pub use map::Mapping;
@@ -144,7 +143,7 @@ pub struct Podero {
     organisation: String,
     account: AccountId,
     history_from: Date,
-    roster: Arc<Mutex<Roster>>,
+    roster: Arc<tokio::sync::Mutex<Roster>>,
 }
 
 impl Podero {
