@@ -1,19 +1,15 @@
 //! `charging-sessions demo`: the whole way from an HTTP server to a table, on one machine.
 
-use std::io;
-
-use charging_sessions::{ChargingSessionSource, SessionQuery, TimeWindow, der_connect, ev_energy, podero};
-use charging_sessions_testkit::sandbox::{
-    der_connect::DerConnectSandbox, ev_energy::EvEnergySandbox, podero::PoderoSandbox,
-};
+use charging_sessions::{SessionQuery, TimeWindow};
 use jiff::{SignedDuration, Timestamp, tz::TimeZone};
 
 use crate::{
-    args::{Format, OutputArgs, SharedArgs},
+    args::{OutputArgs, SharedArgs},
     exit::{Code, Failure},
     output,
     provider::Provider,
-    read, tour,
+    read,
+    tour::{self, Stop},
 };
 
 #[derive(Debug, clap::Args)]
@@ -44,58 +40,9 @@ pub(crate) async fn run(args: DemoArgs, shared: &SharedArgs) -> Result<Code, Fai
         };
         return tour::run(&path, args.days, args.seed, &zone).await;
     };
-    match provider {
-        Provider::DerConnect => {
-            let sandbox = DerConnectSandbox::builder().seed(args.seed).now(now).days(args.days).build();
-            let sandbox = sandbox.start().await.map_err(|error| no_port(&error))?;
-            let mut config = der_connect::Config::new(sandbox.client_id(), sandbox.client_secret().into());
-            config.base_url = sandbox.base_url().parse().expect("the sandbox knows its own address");
-            config.token_url = sandbox.token_url().parse().expect("the sandbox knows its own address");
-            let source = der_connect::DerConnect::new(config)?;
-            show(&source, &sandbox.base_url(), window, (args.output.format, &zone), || {
-                sandbox.requests().len()
-            })
-            .await
-        }
-        Provider::EvEnergy => {
-            let sandbox = EvEnergySandbox::builder().seed(args.seed).now(now).days(args.days).build();
-            let sandbox = sandbox.start().await.map_err(|error| no_port(&error))?;
-            let mut config = ev_energy::Config::new(sandbox.client_id(), sandbox.client_secret().into());
-            config.base_url = sandbox.base_url().parse().expect("the sandbox knows its own address");
-            let source = ev_energy::EvEnergy::new(config)?;
-            show(&source, &sandbox.base_url(), window, (args.output.format, &zone), || {
-                sandbox.requests().len()
-            })
-            .await
-        }
-        Provider::Podero => {
-            let sandbox = PoderoSandbox::builder().seed(args.seed).now(now).days(args.days).build();
-            let sandbox = sandbox.start().await.map_err(|error| no_port(&error))?;
-            let secret = sandbox.client_secret().into();
-            let mut config = podero::Config::new(sandbox.client_id(), secret, sandbox.org_id());
-            config.base_url = sandbox.base_url().parse().expect("the sandbox knows its own address");
-            let source = podero::Podero::new(config)?;
-            show(&source, &sandbox.base_url(), window, (args.output.format, &zone), || {
-                sandbox.requests().len()
-            })
-            .await
-        }
-    }
-}
-
-async fn show(
-    source: &dyn ChargingSessionSource,
-    address: &str,
-    window: TimeWindow,
-    (format, zone): (Format, &TimeZone),
-    requests: impl Fn() -> usize,
-) -> Result<Code, Failure> {
-    eprintln!("A sandbox of {} listens on {address}; its data are invented.", source.provider());
-    let listing = read::everything(source, SessionQuery::started_in(window)).await?;
-    eprintln!("Read {} pages in {} requests.", listing.pages, requests());
-    output::print(&listing, format, zone)
-}
-
-pub(crate) fn no_port(error: &io::Error) -> Failure {
-    Failure::usage(format!("the sandbox cannot listen on 127.0.0.1: {error}"))
+    let stop = Stop::start(provider, now, args.days, args.seed).await?;
+    eprintln!("A sandbox of {} listens on {}; its data are invented.", stop.source.provider(), stop.address);
+    let listing = read::everything(&*stop.source, SessionQuery::started_in(window)).await?;
+    eprintln!("Read {} pages in {} requests.", listing.pages, (stop.requests)());
+    output::print(&listing, args.output.format, &zone)
 }

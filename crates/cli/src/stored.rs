@@ -127,7 +127,7 @@ fn months(text: &str, zone: &TimeZone) -> Result<TimeWindow, Failure> {
     window.ok_or_else(|| Failure::usage("--month is neither a month such as 2026-10 nor a year such as 2026"))
 }
 
-/// Every session that the filter lets through, in the order of keys.
+/// Every session that was asked for, in the order of keys.
 pub(crate) async fn each(
     store: &dyn SessionStore,
     args: &FilterArgs,
@@ -135,17 +135,22 @@ pub(crate) async fn each(
     mut take: impl FnMut(StoredSession) -> Result<(), Failure>,
 ) -> Result<(), Failure> {
     let filter = args.filter(zone, Timestamp::now())?;
+    each_of(store, &filter, |row| if args.wants(&row.session) { take(row) } else { Ok(()) }).await
+}
+
+/// Every session that the filter lets through, in the order of keys.
+pub(crate) async fn each_of(
+    store: &dyn SessionStore,
+    filter: &Filter,
+    mut take: impl FnMut(StoredSession) -> Result<(), Failure>,
+) -> Result<(), Failure> {
     let mut after = None;
     loop {
-        let rows = store.sessions(&filter, after.as_ref(), ROWS).await?;
+        let rows = store.sessions(filter, after.as_ref(), ROWS).await?;
         let Some(last) = rows.last() else { return Ok(()) };
         after = Some(last.session.key().clone());
         let full = rows.len() == ROWS as usize;
-        for row in rows {
-            if args.wants(&row.session) {
-                take(row)?;
-            }
-        }
+        rows.into_iter().try_for_each(&mut take)?;
         if !full {
             return Ok(());
         }

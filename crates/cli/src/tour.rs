@@ -1,6 +1,10 @@
 //! `charging-sessions demo` without a provider: three accounts into one store, twice.
 
-use std::{io::Write as _, path::Path, sync::Arc};
+use std::{
+    io::{self, Write as _},
+    path::Path,
+    sync::Arc,
+};
 
 use charging_sessions::{
     AccountId, AssetSource, ChargingSessionSource, RecordKind, der_connect, ev_energy, podero,
@@ -17,16 +21,21 @@ use serde_json::{Value, json};
 
 use crate::{
     args::Format,
-    demo::no_port,
     exit::{Code, Failure},
+    provider::Provider,
+    stored,
     summary::{self, Bucket, By, Rule, Summary},
 };
 
-/// An account of the tour, and what its provider does between the two runs.
-struct Stop {
-    source: Arc<dyn ChargingSessionSource>,
+/// An account at a sandbox that runs, and what its provider does between the two runs.
+pub(crate) struct Stop {
+    pub(crate) source: Arc<dyn ChargingSessionSource>,
     assets: Option<Arc<dyn AssetSource>>,
     kind: RecordKind,
+    /// Where the sandbox listens.
+    pub(crate) address: String,
+    /// How much it was asked so far, sign-ins apart.
+    pub(crate) requests: Box<dyn Fn() -> usize>,
     /// Corrects one session, takes another away and lets a third one arrive late.
     change: Box<dyn Fn()>,
 }
@@ -35,11 +44,10 @@ pub(crate) async fn run(path: &Path, days: u32, seed: u64, zone: &TimeZone) -> R
     let now = Timestamp::now();
     let since = now - SignedDuration::from_hours(24 * i64::from(days));
     let store: Arc<dyn SessionStore> = Arc::new(SqliteStore::open(path)?.with_zone(zone.clone()));
-    let stops = [
-        ev_energy(now, days, seed).await?,
-        podero(now, days, seed).await?,
-        der_connect(now, days, seed).await?,
-    ];
+    let mut stops = Vec::new();
+    for provider in [Provider::EvEnergy, Provider::Podero, Provider::DerConnect] {
+        stops.push(Stop::start(provider, now, days, seed).await?);
+    }
     let mut quarantined = 0;
     println!("Three sandboxes listen on this machine; their data are invented.\n\nThe first run:");
     for stop in &stops {
@@ -57,16 +65,14 @@ pub(crate) async fn run(path: &Path, days: u32, seed: u64, zone: &TimeZone) -> R
     println!();
     let rule = Rule { by: vec![By::Month, By::Provider], bucket: Bucket::Start, zone: zone.clone() };
     let mut summary = Summary::default();
-    let mut after = None;
     let mut filter = Filter::default();
     filter.vanished = Some(false);
-    loop {
-        let rows = store.sessions(&filter, after.as_ref(), 1000).await?;
-        let Some(last) = rows.last() else { break };
-        after = Some(last.session.key().clone());
-        rows.iter().for_each(|row| summary.add(&row.session, &rule));
-    }
-    std::io::stdout().flush()?;
+    stored::each_of(&*store, &filter, |row| {
+        summary.add(&row.session, &rule);
+        Ok(())
+    })
+    .await?;
+    io::stdout().flush()?;
     summary::print(&summary, &rule, Format::Table)?;
     println!(
         "\nRecords that could not be read, and are kept in quarantine: {quarantined}.\nThe store is {}. Look at it \
@@ -77,6 +83,20 @@ pub(crate) async fn run(path: &Path, days: u32, seed: u64, zone: &TimeZone) -> R
 }
 
 impl Stop {
+    /// Starts the sandbox of a provider, with data of so many days before `now`.
+    pub(crate) async fn start(
+        provider: Provider,
+        now: Timestamp,
+        days: u32,
+        seed: u64,
+    ) -> Result<Self, Failure> {
+        match provider {
+            Provider::DerConnect => der_connect(now, days, seed).await,
+            Provider::EvEnergy => ev_energy(now, days, seed).await,
+            Provider::Podero => podero(now, days, seed).await,
+        }
+    }
+
     async fn sync(&self, store: &Arc<dyn SessionStore>, since: Timestamp) -> Result<u64, Failure> {
         let account = Account { provider: self.source.provider(), account: AccountId::default() };
         let mut sync =
@@ -108,6 +128,7 @@ async fn ev_energy(now: Timestamp, days: u32, seed: u64) -> Result<Stop, Failure
     let mut config = ev_energy::Config::new(sandbox.client_id(), sandbox.client_secret().into());
     config.base_url = sandbox.base_url().parse().expect("the sandbox knows its own address");
     let source = Arc::new(ev_energy::EvEnergy::new(config)?);
+    let (address, asked) = (sandbox.base_url(), sandbox.clone());
     let change = move || {
         use ev_energy_sandbox::Mutation;
         let ([corrected, removed], mut late) = latest(&sandbox.truth(), "/id", "/end");
@@ -117,7 +138,14 @@ async fn ev_energy(now: Timestamp, days: u32, seed: u64) -> Result<Stop, Failure
         late["id"] = sandbox.new_id(now).into();
         sandbox.mutate(Mutation::Insert(late));
     };
-    Ok(Stop { source, assets: None, kind: RecordKind::Segment, change: Box::new(change) })
+    Ok(Stop {
+        source,
+        assets: None,
+        kind: RecordKind::Segment,
+        address,
+        requests: Box::new(move || asked.requests().len()),
+        change: Box::new(change),
+    })
 }
 
 async fn podero(now: Timestamp, days: u32, seed: u64) -> Result<Stop, Failure> {
@@ -127,6 +155,7 @@ async fn podero(now: Timestamp, days: u32, seed: u64) -> Result<Stop, Failure> {
     let mut config = podero::Config::new(sandbox.client_id(), secret, sandbox.org_id());
     config.base_url = sandbox.base_url().parse().expect("the sandbox knows its own address");
     let source = Arc::new(podero::Podero::new(config)?);
+    let (address, asked) = (sandbox.base_url(), sandbox.clone());
     let change = move || {
         use podero_sandbox::Mutation;
         let ([corrected, removed], late) = latest(&sandbox.truth(), "/session/id", "/session/unplug_time");
@@ -137,7 +166,14 @@ async fn podero(now: Timestamp, days: u32, seed: u64) -> Result<Stop, Failure> {
         let vehicle = late["electric_vehicle_id"].as_str().unwrap_or_default().to_owned();
         sandbox.mutate(Mutation::Insert { vehicle, session });
     };
-    Ok(Stop { source, assets: None, kind: RecordKind::PlugIn, change: Box::new(change) })
+    Ok(Stop {
+        source,
+        assets: None,
+        kind: RecordKind::PlugIn,
+        address,
+        requests: Box::new(move || asked.requests().len()),
+        change: Box::new(change),
+    })
 }
 
 async fn der_connect(now: Timestamp, days: u32, seed: u64) -> Result<Stop, Failure> {
@@ -147,6 +183,7 @@ async fn der_connect(now: Timestamp, days: u32, seed: u64) -> Result<Stop, Failu
     config.base_url = sandbox.base_url().parse().expect("the sandbox knows its own address");
     config.token_url = sandbox.token_url().parse().expect("the sandbox knows its own address");
     let source = Arc::new(der_connect::DerConnect::new(config)?);
+    let (address, asked) = (sandbox.base_url(), sandbox.clone());
     let change = move || {
         use der_connect_sandbox::Mutation;
         let ([corrected, removed], late) = latest(&sandbox.truth(), "/session/id", "/session/data/end");
@@ -162,6 +199,12 @@ async fn der_connect(now: Timestamp, days: u32, seed: u64) -> Result<Stop, Failu
         source: source.clone(),
         assets: Some(source),
         kind: RecordKind::Charge,
+        address,
+        requests: Box::new(move || asked.requests().len()),
         change: Box::new(change),
     })
+}
+
+fn no_port(error: &io::Error) -> Failure {
+    Failure::usage(format!("the sandbox cannot listen on 127.0.0.1: {error}"))
 }
