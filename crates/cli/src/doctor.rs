@@ -8,6 +8,7 @@ use std::{
 };
 
 use charging_sessions_http::{Bytes, Limits, default_transport, http};
+use charging_sessions_store::SessionStore as _;
 use serde_json::json;
 
 use crate::{
@@ -15,7 +16,7 @@ use crate::{
     auth,
     config::{self, Account, Config},
     exit::{Code, Failure},
-    output,
+    output, stored,
 };
 
 /// How far a clock may be off, in seconds, before it is told. Tokens and windows up to now suffer beyond.
@@ -46,7 +47,7 @@ pub(crate) async fn run(args: DoctorArgs, shared: &SharedArgs) -> Result<Code, F
         Err(failure) => find("configuration", Err(failure.to_string())),
         Ok(config) => {
             find("configuration", files(&config));
-            find("store", writable(&config.store));
+            find("store", store(&config).await);
             find("time zone", zone(&config));
             for account in config.accounts.values() {
                 let tried = auth::try_account(account, args.online).await;
@@ -93,6 +94,17 @@ fn files(config: &Config) -> Result<String, String> {
     }
     let files: Vec<_> = config.files.iter().map(|file| file.display().to_string()).collect();
     Ok(format!("{}, with {} accounts", files.join(" over "), config.accounts.len()))
+}
+
+/// Whether the store can be written and is sound.
+async fn store(config: &Config) -> Result<String, String> {
+    let shown = writable(&config.store)?;
+    if !config.store.exists() {
+        return Ok(format!("{shown}, which is not there yet"));
+    }
+    let store = stored::read(config).map_err(|failure| failure.to_string())?;
+    store.verify().await.map_err(|error| error.to_string())?;
+    Ok(format!("{shown}, which is sound"))
 }
 
 /// Whether the store can be written, found out without making one.

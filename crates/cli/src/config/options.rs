@@ -1,7 +1,7 @@
 //! What an account may have besides its credentials, on the command line and in the configuration alike.
 
 use charging_sessions::{AssetRef, der_connect, ev_energy, ev_energy::Expand, podero};
-use charging_sessions_http::Url;
+use charging_sessions_http::{Policy, Quota, Url};
 use jiff::SignedDuration;
 
 use super::table::Table;
@@ -19,6 +19,10 @@ pub(crate) struct Options {
     /// Where tokens are issued, if it is not the provider's own.
     #[arg(long, value_name = "URL")]
     pub(crate) token_url: Option<Url>,
+    /// How many requests the provider allows in a rolling span of time, such as 1000/1h, if it is not what is known of
+    /// it.
+    #[arg(long, value_name = "N/SPAN", value_parser = quota)]
+    pub(crate) quota: Option<Quota>,
     /// The OAuth scope to ask for. DER-Connect only.
     #[arg(long, value_name = "WORDS")]
     pub(crate) scope: Option<String>,
@@ -46,7 +50,8 @@ pub(crate) struct Options {
 }
 
 /// The keys of an account that every provider has.
-const COMMON: [&str; 6] = ["provider", "client_id", "client_secret", "base_url", "token_url", "since"];
+const COMMON: [&str; 7] =
+    ["provider", "client_id", "client_secret", "base_url", "token_url", "quota", "since"];
 
 /// The keys of one provider alone.
 const OWN: [(&str, Provider); 10] = [
@@ -84,11 +89,14 @@ impl Options {
         let one = |word: String| {
             expand(&word).map_err(|known| table.wrong("expand", format!("`expand` knows {known}")))
         };
+        let allowed =
+            |text: String| quota(&text).map_err(|_| table.wrong("quota", format!("`quota` must be {QUOTA}")));
         let url = "a URL such as https://api.example.com/";
         let mut options = Self {
             organisation: table.text("organisation")?,
             base_url: table.parsed("base_url", url)?,
             token_url: table.parsed("token_url", url)?,
+            quota: table.text("quota")?.map(allowed).transpose()?,
             scope: table.text("scope")?,
             longest_session: span("longest_session")?,
             entities: Vec::new(),
@@ -113,6 +121,7 @@ impl Options {
             organisation: self.organisation.or(others.organisation),
             base_url: self.base_url.or(others.base_url),
             token_url: self.token_url.or(others.token_url),
+            quota: self.quota.or(others.quota),
             scope: self.scope.or(others.scope),
             longest_session: self.longest_session.or(others.longest_session),
             entities: others.entities,
@@ -162,6 +171,7 @@ impl Options {
         set(&mut config.base_url, self.base_url.as_ref());
         set(&mut config.token_url, self.token_url.as_ref());
         set(&mut config.longest_session, self.longest_session.as_ref());
+        self.limit(&mut config.policy);
         config.scope.clone_from(&self.scope);
         config.entities.clone_from(&self.entities);
     }
@@ -169,6 +179,7 @@ impl Options {
     pub(super) fn apply_to_ev_energy(&self, config: &mut ev_energy::Config) {
         set(&mut config.base_url, self.base_url.as_ref());
         set(&mut config.longest_stay, self.longest_stay.as_ref());
+        self.limit(&mut config.policy);
         config.token_url.clone_from(&self.token_url);
         config.acting_user.clone_from(&self.acting_user);
         config.filter.mode.clone_from(&self.mode);
@@ -177,8 +188,25 @@ impl Options {
 
     pub(super) fn apply_to_podero(&self, config: &mut podero::Config) {
         set(&mut config.base_url, self.base_url.as_ref());
+        self.limit(&mut config.policy);
         config.token_url.clone_from(&self.token_url);
     }
+
+    fn limit(&self, policy: &mut Policy) {
+        if self.quota.is_some() {
+            policy.quota = self.quota;
+        }
+    }
+}
+
+const QUOTA: &str = "a number of requests and a span of time such as 1000/1h";
+
+fn quota(text: &str) -> Result<Quota, String> {
+    let parts = text.split_once('/').and_then(|(requests, span)| {
+        let span = length(span).ok()?;
+        Some(Quota::new(requests.trim().parse().ok()?, span.try_into().ok()?))
+    });
+    parts.filter(|quota| quota.requests > 0 && !quota.per.is_zero()).ok_or_else(|| format!("not {QUOTA}"))
 }
 
 fn set<T: Clone>(place: &mut T, value: Option<&T>) {
