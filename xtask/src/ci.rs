@@ -10,7 +10,7 @@ use std::{
 use anyhow::{Context, Result, bail, ensure};
 use tempfile::TempDir;
 
-use crate::{codegen, prism, tidy};
+use crate::{codegen, endurance, prism, tidy};
 
 /// One line of the whole check.
 struct Step {
@@ -46,6 +46,7 @@ const STEPS: &[Step] = &[
     step("core does no I/O", core_is_pure),
     step("one adapter brings no other", adapters_stand_alone),
     step("reqwest can be left out", reqwest_is_optional),
+    step("endurance, over a short distance", endurance::short),
     Step { name: "documents of vendors", run: vendor_documents, npm: true },
     Step { name: "adapters against Prism", run: prism::run, npm: true },
 ];

@@ -3,6 +3,7 @@
 mod ci;
 mod codegen;
 mod compile_time;
+mod endurance;
 mod fetch_spec;
 mod new_provider;
 mod prism;
@@ -73,6 +74,8 @@ enum Task {
         /// Folders under crates/providers; all unless named.
         providers: Vec<String>,
     },
+    /// Kill the program, cut it off, fill its disk, and give it a million sessions. Takes minutes, and root for the disk.
+    Endurance,
     /// List what is untidy; fail if anything is.
     Tidy,
     /// Run everything that must hold.
@@ -113,6 +116,7 @@ fn run(arguments: Arguments) -> Result<()> {
             new_provider::run(&root, &name, &spec, operation.as_deref(), title.as_deref())
         }
         Task::CompileTime { providers } => compile_time::run(&root, &providers),
+        Task::Endurance => endurance::run(&root),
         Task::Tidy => tidy::run(&root),
         Task::Ci { skip_npm } => ci::run(&root, skip_npm),
     }

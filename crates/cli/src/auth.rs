@@ -1,9 +1,12 @@
 //! `charging-sessions auth`: whether accounts can be signed in to.
 
+use std::io::{self, IsTerminal as _, Read as _};
+
 use charging_sessions::{AccountId, SessionQuery, TimeWindow};
 use charging_sessions_http::default_transport;
 use clap::Subcommand;
 use jiff::{SignedDuration, Timestamp};
+use secrecy::SecretString;
 use serde_json::json;
 
 use crate::{
@@ -17,6 +20,18 @@ use crate::{
 pub(crate) enum AuthCommand {
     /// Tells whether the secrets of accounts can be read, and, if asked, whether their providers take them.
     Status(StatusArgs),
+    /// Puts the secret of an account where the configuration refers to: a file that nobody else may read, or the
+    /// credential store of the system. It is asked for on a terminal, and else read from standard input.
+    Login(AccountArgs),
+    /// Takes the secret of an account away from there.
+    Logout(AccountArgs),
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct AccountArgs {
+    /// Which account of the configuration.
+    #[arg(value_name = "ACCOUNT")]
+    account: AccountId,
 }
 
 #[derive(Debug, clap::Args)]
@@ -31,11 +46,44 @@ pub(crate) struct StatusArgs {
     report: ReportArgs,
 }
 
-pub(crate) async fn run(
-    AuthCommand::Status(args): AuthCommand,
-    shared: &SharedArgs,
-) -> Result<Code, Failure> {
+pub(crate) async fn run(command: AuthCommand, shared: &SharedArgs) -> Result<Code, Failure> {
     let config = Config::load(shared)?;
+    match command {
+        AuthCommand::Status(args) => status(args, &config).await,
+        AuthCommand::Login(args) => {
+            let account = config.named(std::slice::from_ref(&args.account))?[0];
+            let secret = typed(&args.account)?;
+            let place = account.client_secret.write(&secret).await?;
+            eprintln!("the secret of {} is in {place}", args.account);
+            Ok(Code::Done)
+        }
+        AuthCommand::Logout(args) => {
+            let account = config.named(std::slice::from_ref(&args.account))?[0];
+            let place = account.client_secret.forget().await?;
+            eprintln!("the secret of {} is no longer in {place}", args.account);
+            Ok(Code::Done)
+        }
+    }
+}
+
+/// The secret that a person types, or that is piped in. It is never on the command line, which others may see.
+fn typed(account: &AccountId) -> Result<SecretString, Failure> {
+    let unread = |error| Failure::other(format!("the secret cannot be read: {error}"));
+    let text = if io::stdin().is_terminal() {
+        rpassword::prompt_password(format!("secret of {account}, which is not shown: ")).map_err(unread)?
+    } else {
+        // A page would be no secret.
+        let mut text = String::new();
+        io::stdin().take(64 << 10).read_to_string(&mut text).map_err(unread)?;
+        text
+    };
+    match text.trim_end_matches(['\r', '\n']) {
+        "" => Err(Failure::usage("there is no secret: type it, or pipe it in")),
+        secret => Ok(secret.into()),
+    }
+}
+
+async fn status(args: StatusArgs, config: &Config) -> Result<Code, Failure> {
     let mut results = Vec::new();
     for account in config.named(&args.accounts)? {
         results.push((account, try_account(account, args.online).await));

@@ -92,12 +92,16 @@ fn template(provider: Provider, account: &AccountId, client_id: &str) -> String 
 provider = "{id}"
 
 # The OAuth client's identifier and its secret, as the provider gave them to you. The secret never stands here: refer to
-# it with {{ env = "NAME" }}, {{ file = "PATH" }} (which nobody else may read) or {{ command = "COMMAND" }}.
+# it with {{ env = "NAME" }}, {{ file = "PATH" }} (which nobody else may read), {{ command = "COMMAND" }} or
+# {{ keyring = "NAME" }}.
 client_id = {client_id}
 client_secret = {{ env = "{variable}" }}
 {own}
 # The first day of interest; all that the provider has unless given.
 #since = 2024-01-01
+
+# How many requests the provider allows in a rolling span of time, if it is not what is known of it.
+#quota = "1000/1h"
 
 # Where the provider is, if not at its own addresses: for tests.
 #base_url = "https://api.example.com/"

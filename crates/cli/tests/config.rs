@@ -116,7 +116,7 @@ fn init_prints_and_names_what_it_is_asked_for() {
     );
     let ran = run(&mut with(home.path(), &["auth", "status", "--config", "new/c.toml"]));
     assert_eq!((ran.code, ran.out.as_str()), (2, ""));
-    assert_eq!(ran.err, "error: new/c.toml:15: `client_id` is empty: write it here\n");
+    assert_eq!(ran.err, "error: new/c.toml:16: `client_id` is empty: write it here\n");
 }
 
 #[test]
@@ -133,7 +133,8 @@ fn flag_then_environment_then_project_then_user() {
         let ran = run(program.args(arguments).envs(variables.iter().copied()));
         let findings = parsed(&ran);
         let store = findings.as_array().unwrap().iter().find(|it| it["subject"] == "store").unwrap();
-        Path::new(store["found"].as_str().unwrap()).file_name().unwrap().to_str().unwrap().to_owned()
+        let (path, _) = store["found"].as_str().unwrap().split_once(", ").unwrap();
+        Path::new(path).file_name().unwrap().to_str().unwrap().to_owned()
     };
 
     assert_eq!(stored(&[], &[]), "sessions.sqlite");

@@ -279,7 +279,7 @@ fn read_account(
     })
 }
 
-const REFER: &str = "refer to it with { env = \"NAME\" }, { file = \"PATH\" } or { command = \"COMMAND\" }";
+const REFER: &str = "refer to it with { env = \"NAME\" }, { file = \"PATH\" }, { command = \"COMMAND\" } or { keyring = \"NAME\" }";
 
 fn read_secret(file: &File, account: &Table<'_>, trusted: bool) -> Result<Option<Secret>, Failure> {
     const KEY: &str = "client_secret";
@@ -288,17 +288,22 @@ fn read_secret(file: &File, account: &Table<'_>, trusted: bool) -> Result<Option
         return Err(account.wrong(KEY, format!("a secret must not stand in the configuration: {REFER}")));
     }
     let Some(table) = account.table(KEY)? else { return Ok(None) };
-    table.only(&["env", "file", "command"])?;
-    let reference = match (table.text("env")?, table.text("file")?, table.text("command")?) {
-        (Some(name), None, None) if is_variable(&name) => Reference::Environment(name),
-        (Some(_), None, None) => {
+    table.only(&["env", "file", "command", "keyring"])?;
+    let given: Vec<_> = table.entries().map(|(key, _)| key.get_ref().to_string()).collect();
+    let [place_of_it] = given.as_slice() else {
+        return Err(account.wrong(KEY, format!("a secret is in one place: {REFER}")));
+    };
+    let text = table.text(place_of_it)?.unwrap_or_default();
+    let reference = match place_of_it.as_str() {
+        "env" if is_variable(&text) => Reference::Environment(text),
+        "env" => {
             return Err(account
                 .wrong(KEY, "`env` must be the name of an environment variable, not the secret itself"));
         }
-        (None, Some(path), None) => Reference::File(beside(&file.path, &path)),
-        (None, None, Some(command)) if trusted => Reference::Command(command.into()),
-        (None, None, Some(_)) => return Err(account.wrong(KEY, untrusted("command"))),
-        _ => return Err(account.wrong(KEY, format!("a secret is in one place: {REFER}"))),
+        "file" => Reference::File(beside(&file.path, &text)),
+        "command" if trusted => Reference::Command(text.into()),
+        "command" => return Err(account.wrong(KEY, untrusted("command"))),
+        _ => Reference::Keyring(text),
     };
     Ok(Some(Secret { reference, place }))
 }

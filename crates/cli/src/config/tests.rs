@@ -242,12 +242,12 @@ fn mistakes_of_a_file_are_told_with_their_line() {
         (
             "[accounts.a]\nprovider = 'ev-energy'\nclient_id = 'i'",
             "c.toml:1: `client_secret` is missing in accounts.a: \
-             refer to it with { env = \"NAME\" }, { file = \"PATH\" } or { command = \"COMMAND\" }",
+             refer to it with { env = \"NAME\" }, { file = \"PATH\" }, { command = \"COMMAND\" } or { keyring = \"NAME\" }",
         ),
         (
             "[accounts.a]\nprovider = 'ev-energy'\nclient_id = 'i'\nclient_secret = 's3cret'",
             "c.toml:4: a secret must not stand in the configuration: \
-             refer to it with { env = \"NAME\" }, { file = \"PATH\" } or { command = \"COMMAND\" }",
+             refer to it with { env = \"NAME\" }, { file = \"PATH\" }, { command = \"COMMAND\" } or { keyring = \"NAME\" }",
         ),
     ] {
         assert_eq!(mistake(text), words, "{text}");
@@ -276,6 +276,11 @@ fn mistakes_of_an_account_are_told_with_their_line() {
             "longest_stay = '3'",
             "c.toml:5: `longest_stay` must be a length of time such as 7d or 12h",
         ),
+        (
+            "ev-energy",
+            "quota = '1000'",
+            "c.toml:5: `quota` must be a number of requests and a span of time such as 1000/1h",
+        ),
         ("ev-energy", "longest_stay = '48h'", "c.toml:1: `longest_stay` is for `plug_ins` only"),
         ("ev-energy", "plug_ins = true\nmode = 'SMART'", "c.toml:1: `mode` cannot be used with `plug_ins`"),
         ("ev-energy", "scope = 'x'", "c.toml:5: `scope` is for DER-Connect only"),
@@ -296,7 +301,7 @@ fn mistakes_of_an_account_are_told_with_their_line() {
 
 #[test]
 fn a_reference_to_a_secret_is_exact() {
-    let refer = "refer to it with { env = \"NAME\" }, { file = \"PATH\" } or { command = \"COMMAND\" }";
+    let refer = "refer to it with { env = \"NAME\" }, { file = \"PATH\" }, { command = \"COMMAND\" } or { keyring = \"NAME\" }";
     let secret = |reference: &str| GOOD.replace("{ env = \"HOME_SECRET\" }", reference);
     for (reference, words) in [
         ("3", "c.toml:5: `client_secret` must be a table, not a whole number".to_owned()),
@@ -304,7 +309,7 @@ fn a_reference_to_a_secret_is_exact() {
         ("{ env = 'A', file = 'b' }", format!("c.toml:5: a secret is in one place: {refer}")),
         (
             "{ environment = 'A' }",
-            "c.toml:5: unknown key `environment`: known are `env`, `file` and `command`".into(),
+            "c.toml:5: unknown key `environment`: known are `env`, `file`, `command` and `keyring`".into(),
         ),
         (
             "{ env = 's3cret-with/signs' }",
