@@ -93,7 +93,7 @@ mod wire;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 pub use auth::{Authenticator, NoAuth, SignIn, StaticHeader};
-pub use client::{Client, ClientBuilder, segment};
+pub use client::{Client, ClientBuilder, PlainHttp, segment};
 pub use decode::{
     Decodable, Decoded, array, complete, items, json, list_in, member, raw, record, records, text,
 };
