@@ -218,7 +218,7 @@ async fn the_state_names_the_currency_if_there_is_one() {
 #[tokio::test]
 async fn a_proxy_refuses_who_has_no_credentials() {
     let bearer = EvccSandbox::builder().bearer("t0ken").build();
-    let basic = EvccSandbox::builder().basic("reader", "s3cret").build();
+    let basic = EvccSandbox::builder().credentials("reader", "s3cret").build();
     for (sandbox, right) in [(bearer, "Bearer t0ken"), (basic, "Basic cmVhZGVyOnMzY3JldA==")] {
         for path in ["/api/sessions", "/api/state"] {
             for wrong in ["", "Bearer other", "Basic b3RoZXI6"] {

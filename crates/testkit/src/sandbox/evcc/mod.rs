@@ -19,8 +19,8 @@
 //! | `GET /api/sessions` | `year`, and `month` with it; the newest first, and all of them at once |
 //! | `GET /api/state` | a few of the members of the real one, among them `currency` |
 //!
-//! Nobody has to sign in, unless [`bearer`](EvccSandboxBuilder::bearer) or [`basic`](EvccSandboxBuilder::basic) puts a
-//! proxy in front, which answers 401 with a line of text. Errors of the server itself are `{"error": …}`.
+//! Nobody has to sign in, unless [`bearer`](EvccSandboxBuilder::bearer) or
+//! [`credentials`](EvccSandboxBuilder::credentials) puts a proxy in front, which answers 401 with a line of text. Errors of the server itself are `{"error": …}`.
 //!
 //! Year and month are those in which a session began by the clock of the server, in
 //! [`zone`](EvccSandboxBuilder::zone). Sessions below 0.05 kWh are in the database and are not listed.
@@ -296,14 +296,14 @@ impl EvccSandboxBuilder {
         self
     }
 
-    /// What a proxy in front wants to see. There is none without a call.
+    /// The token that a proxy in front wants to see. There is none without a call.
     pub fn bearer(mut self, token: &str) -> Self {
         self.authorization = Some(format!("Bearer {token}"));
         self
     }
 
-    /// What a proxy in front wants to see. There is none without a call.
-    pub fn basic(mut self, user: &str, password: &str) -> Self {
+    /// The name and the password that a proxy in front wants to see, as HTTP Basic. There is none without a call.
+    pub fn credentials(mut self, user: &str, password: &str) -> Self {
         self.authorization = Some(format!("Basic {}", STANDARD.encode(format!("{user}:{password}"))));
         self
     }
