@@ -128,6 +128,9 @@ pub struct Config {
 }
 
 impl Config {
+    /// Where a server at home is, unless it was set up otherwise.
+    pub const LOCAL: &str = "http://evcc.local:7070/";
+
     /// A server without a proxy, which is reached by `https` or on this machine.
     pub fn new(base_url: Url) -> Self {
         Self {
@@ -211,7 +214,23 @@ impl Evcc {
     /// Not being able to ask is no answer: amounts would lose their currency today, and have it back tomorrow.
     async fn stated_currency(&self) -> Result<Option<String>> {
         let request = self.client.get("api/state", &[])?;
-        self.client.send(request, |answer| map::currency(&answer.body)).await
+        self.client.send(request, |answer| map::currency(&answer.body)).await.map_err(unstated)
+    }
+}
+
+/// Says what to do where the state in particular is kept from view.
+fn unstated(error: Error) -> Error {
+    if !matches!(error.kind(), ErrorKind::NotFound | ErrorKind::PermissionDenied) {
+        return error;
+    }
+    let message = "the currency cannot be read from `/api/state`; check the address, or configure `currency`";
+    let mut told = Error::new(error.kind(), message).with_provider(PROVIDER);
+    if let Some(status) = error.status() {
+        told = told.with_status(status);
+    }
+    match error.problem() {
+        Some(problem) => told.with_problem(problem.clone()),
+        None => told,
     }
 }
 

@@ -120,7 +120,7 @@ async fn a_window_is_whole_wherever_the_server_stands() {
 
 #[tokio::test]
 async fn a_proxy_wants_its_credentials() {
-    let (mut config, sandbox) = start(|sandbox| sandbox.basic("reader", "s3cret")).await;
+    let (mut config, sandbox) = start(|sandbox| sandbox.credentials("reader", "s3cret")).await;
     let refused = Evcc::new(config.clone()).unwrap();
     let error = refused.sessions(SessionQuery::all()).try_collect::<Vec<_>>().await.unwrap_err();
     assert_eq!(error.status(), Some(401));

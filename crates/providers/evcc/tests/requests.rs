@@ -18,7 +18,7 @@ fn json(body: &str) -> Response {
 }
 
 fn config() -> Config {
-    let mut config = Config::new("https://evcc.example/home/".parse().unwrap());
+    let mut config = Config::new("https://evcc.example/site/".parse().unwrap());
     config.credentials = Credentials::Bearer(SECRET.into());
     config
 }
@@ -98,6 +98,7 @@ async fn a_currency_that_cannot_be_asked_for_is_an_error() {
     let (source, transport) = source(FixtureTransport::new().on("/api/state", refused));
     let error = source.fetch_page(&SessionQuery::all(), None).await.unwrap_err();
     assert_eq!((error.kind(), transport.sent().len()), (ErrorKind::PermissionDenied, 1));
+    insta::assert_snapshot!(error);
 }
 
 #[tokio::test(start_paused = true)]
