@@ -56,14 +56,15 @@ pub(crate) async fn run(
                 .collect(),
         )?,
         ReportFormat::Table => {
-            let told = |result: &Result<u64, Failure>| match result {
-                Ok(0) => "the secret can be read".to_owned(),
+            let told = |account: &Account, result: &Result<u64, Failure>| match result {
+                Ok(0) => offline(account).to_owned(),
+                Ok(requests) if account.client_secret.is_none() => format!("read in {requests} requests"),
                 Ok(requests) => format!("signed in, and read in {requests} requests"),
                 Err(failure) => failure.to_string(),
             };
             let row = |(account, result): &(&Account, _)| {
                 let (name, provider) = (account.name.to_string(), account.provider.id().to_string());
-                vec![name, provider, told(result)]
+                vec![name, provider, told(account, result)]
             };
             output::rows(&["account", "provider", "status"], results.iter().map(row))?
         }
@@ -71,6 +72,11 @@ pub(crate) async fn run(
     let code =
         |(_, result): &(_, Result<u64, Failure>)| result.as_ref().map_or_else(Failure::code, |_| Code::Done);
     Ok(Code::of_all(results.iter().map(code)))
+}
+
+/// What is known of an account in good order without asking its provider.
+pub(crate) fn offline(account: &Account) -> &'static str {
+    if account.client_secret.is_some() { "the secret can be read" } else { "it needs no secret" }
 }
 
 /// How many requests it took.

@@ -3,7 +3,7 @@
 use std::io::{self, BufWriter, Write};
 
 use charging_sessions::{
-    AssetKind, ChargingSession, Payload, RecordKind, SessionPage, der_connect, ev_energy, podero,
+    AssetKind, ChargingSession, Payload, RecordKind, SessionPage, der_connect, ev_energy, evcc, podero,
 };
 use charging_sessions_store::{Account, SessionStore as _, content_hash};
 use jiff::Timestamp;
@@ -57,7 +57,7 @@ pub(crate) async fn run(command: &RawCommand, shared: &SharedArgs) -> Result<Cod
             without += 1;
             continue;
         };
-        match again(&before, &payload) {
+        match again(&before, &payload, &config) {
             Err(reason) => {
                 failed += 1;
                 writeln!(out, "{}: {}", before.key(), text::visible(&reason))?;
@@ -93,7 +93,7 @@ fn account(session: &ChargingSession) -> Account {
 }
 
 /// What the mapping of today makes of the bytes that `before` was made of.
-fn again(before: &ChargingSession, payload: &Payload) -> Result<ChargingSession, String> {
+fn again(before: &ChargingSession, payload: &Payload, config: &Config) -> Result<ChargingSession, String> {
     let key = before.key();
     let at = before.provenance.fetched_at;
     let text = std::str::from_utf8(payload.as_bytes()).map_err(|_| "the bytes are not text".to_owned())?;
@@ -107,6 +107,22 @@ fn again(before: &ChargingSession, payload: &Payload) -> Result<ChargingSession,
             } else {
                 mapping.sub_sessions(&body, at)
             }
+        }
+        evcc::PROVIDER => {
+            let mut mapping = evcc::Mapping::default();
+            mapping.account = key.account.clone();
+            // Neither is in the payload: they are as configured today, or else as they were found then.
+            let options = config.accounts.get(&key.account).filter(|it| it.provider.id() == key.provider);
+            let options = options.map(|account| &account.options);
+            let costs = &before.costs;
+            let cost = costs.cost.as_ref().map(|cost| cost.money);
+            let found = cost.or(costs.price_per_kwh).or(costs.reference_price_per_kwh);
+            let currency = options.and_then(|options| options.currency);
+            mapping.currency =
+                currency.or(found.map(|money| money.currency)).map(|currency| currency.to_string());
+            let zone = before.timing.zone.as_ref().map(|zone| zone.name.clone());
+            mapping.zone = options.and_then(|options| options.site_time_zone.clone()).or(zone);
+            mapping.page(&format!("[{text}]").into(), at)
         }
         podero::PROVIDER => {
             let mut mapping = podero::Mapping::default();
