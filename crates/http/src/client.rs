@@ -294,8 +294,8 @@ impl ClientBuilder {
     /// # Errors
     ///
     /// [`ErrorKind::Config`], with a sentence that says what to change, if the base address or that of sign-in is
-    /// neither `https` nor `http` on this machine and not [allowed](Self::plain_http) either, or has a name, a password or a fragment in it, or the base
-    /// address a query; if the policy could never send; or if there is no transport.
+    /// neither `https` nor `http` on this machine, unless that is [allowed](Self::plain_http), or has a name, a password
+    /// or a fragment in it, or the base address a query; if the policy could never send; or if there is no transport.
     pub fn build(self) -> Result<Client> {
         let provider = self.provider;
         self.try_build().map_err(|error| error.with_provider(provider))

@@ -17,6 +17,7 @@
 //! | [`link::next`], [`LinkPlace`], [`OffsetPlace`] | the next page, by `Link` headers or by offset |
 //! | `webhook` (a feature) | signatures of what a provider sends by itself |
 //! | [`Link`], [`OneOrMany`] | shapes for generated types |
+//! | [`PlainHttp`] | what may be asked without `https`, for servers in a network of one's own |
 //!
 //! ```rust
 //! use std::sync::Arc;
