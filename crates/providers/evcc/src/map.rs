@@ -131,8 +131,6 @@ impl Mapping {
     fn time(&self, session: &mut ChargingSession, from: &wire::Session) {
         let created = session.fit("created", from.created.as_deref(), |text| text.parse::<Timestamp>().ok());
         let offset = from.created.as_deref().and_then(|text| Pieces::parse(text).ok()?.to_numeric_offset());
-        session.timing.charging_for = session
-            .fit("chargeDuration", from.charge_duration, |nanos| Some(SignedDuration::from_nanos(nanos)));
         let ChargingSession { state, timing, issues, .. } = session;
         timing.charging_started_at = known(created, "timing.charging_started_at", "/created", issues);
         timing.charging_ended_at = known(from.finished, "timing.charging_ended_at", "/finished", issues);
@@ -144,6 +142,7 @@ impl Mapping {
             (None, Some(end)) if end < OPEN_BEFORE => (SessionStatus::Active, EndBasis::Open),
             (None, _) => (SessionStatus::Unknown, EndBasis::Unknown),
         };
+        timing.charging_for = from.charge_duration.map(SignedDuration::from_nanos);
         timing.source_offset_seconds = offset.filter(|_| created.is_some()).map(Offset::seconds);
         timing.zone = self.zone.as_ref().map(|name| Zone::new(name, ZoneSource::Config));
     }
