@@ -14,6 +14,7 @@ use crate::{
     config::{Account, Config},
     exit::{Code, Failure},
     output,
+    secret::Secret,
 };
 
 #[derive(Debug, Subcommand)]
@@ -52,18 +53,29 @@ pub(crate) async fn run(command: AuthCommand, shared: &SharedArgs) -> Result<Cod
         AuthCommand::Status(args) => status(args, &config).await,
         AuthCommand::Login(args) => {
             let account = config.named(std::slice::from_ref(&args.account))?[0];
+            let place = reference(account)?;
             let secret = typed(&args.account)?;
-            let place = account.client_secret.write(&secret).await?;
+            let place = place.write(&secret).await?;
             eprintln!("the secret of {} is in {place}", args.account);
             Ok(Code::Done)
         }
         AuthCommand::Logout(args) => {
             let account = config.named(std::slice::from_ref(&args.account))?[0];
-            let place = account.client_secret.forget().await?;
+            let place = reference(account)?.forget().await?;
             eprintln!("the secret of {} is no longer in {place}", args.account);
             Ok(Code::Done)
         }
     }
+}
+
+/// Where the configuration says that the secret is.
+fn reference(account: &Account) -> Result<&Secret, Failure> {
+    account.client_secret.as_ref().ok_or_else(|| {
+        Failure::at(
+            &account.place,
+            format!("{} has no secret: refer to one with `client_secret`", account.name),
+        )
+    })
 }
 
 /// The secret that a person types, or that is piped in. It is never on the command line, which others may see.
@@ -104,14 +116,15 @@ async fn status(args: StatusArgs, config: &Config) -> Result<Code, Failure> {
                 .collect(),
         )?,
         ReportFormat::Table => {
-            let told = |result: &Result<u64, Failure>| match result {
-                Ok(0) => "the secret can be read".to_owned(),
+            let told = |account: &Account, result: &Result<u64, Failure>| match result {
+                Ok(0) => offline(account).to_owned(),
+                Ok(requests) if account.client_secret.is_none() => format!("read in {requests} requests"),
                 Ok(requests) => format!("signed in, and read in {requests} requests"),
                 Err(failure) => failure.to_string(),
             };
             let row = |(account, result): &(&Account, _)| {
                 let (name, provider) = (account.name.to_string(), account.provider.id().to_string());
-                vec![name, provider, told(result)]
+                vec![name, provider, told(account, result)]
             };
             output::rows(&["account", "provider", "status"], results.iter().map(row))?
         }
@@ -119,6 +132,11 @@ async fn status(args: StatusArgs, config: &Config) -> Result<Code, Failure> {
     let code =
         |(_, result): &(_, Result<u64, Failure>)| result.as_ref().map_or_else(Failure::code, |_| Code::Done);
     Ok(Code::of_all(results.iter().map(code)))
+}
+
+/// What is known of an account in good order without asking its provider.
+pub(crate) fn offline(account: &Account) -> &'static str {
+    if account.client_secret.is_some() { "the secret can be read" } else { "it needs no secret" }
 }
 
 /// How many requests it took.

@@ -51,7 +51,11 @@ pub(crate) async fn run(args: DoctorArgs, shared: &SharedArgs) -> Result<Code, F
             find("time zone", zone(&config));
             for account in config.accounts.values() {
                 let tried = auth::try_account(account, args.online).await;
-                let found = if args.online { "signed in" } else { "the secret can be read" };
+                let found = match args.online {
+                    true if account.client_secret.is_none() => "read",
+                    true => "signed in",
+                    false => auth::offline(account),
+                };
                 find(
                     &format!("account {}", account.name),
                     tried.map(|_| found.into()).map_err(|f| f.to_string()),
