@@ -1,0 +1,1 @@
+//! Parquet, read again by its own reader.
