@@ -52,7 +52,6 @@ pub(super) struct LeftOutRow {
 /// What a row can be checked against.
 pub(super) struct AnnexRow {
     pub(super) number: usize,
-    pub(super) handle: String,
     pub(super) record: String,
     pub(super) revision: u32,
     pub(super) read_at: String,
@@ -147,7 +146,6 @@ impl AnnexRow {
         let key = record.session.key();
         Self {
             number,
-            handle: key.id().to_string(),
             record: visible(&key.to_string()).into_owned(),
             revision: record.revision,
             read_at: local(record.session.provenance.fetched_at, zone),

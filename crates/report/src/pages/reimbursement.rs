@@ -8,7 +8,7 @@ use rust_decimal::{Decimal, RoundingStrategy};
 
 use super::common::{self, Context, Digits, Page, Row, kwh};
 use crate::{
-    Entry, Ledger, LeftOut, Reason, Why,
+    Entry, Grade, Ledger, LeftOut, Reason, Why,
     export::{Cell, Column, ColumnKind, TableWriter, column},
     text::fixed,
     visible,
@@ -53,6 +53,17 @@ struct ClaimView {
     exact: String,
     amount: String,
     odometer: String,
+    /// Whether any row has readings of a meter.
+    has_meter: bool,
+    /// How many rows have each grade.
+    grades: String,
+}
+
+impl ClaimView {
+    /// How many columns stand before the energy.
+    fn columns_before(&self) -> usize {
+        4 + if self.has_meter { 2 } else { 0 } + usize::from(!self.odometer.is_empty())
+    }
 }
 
 struct ClaimRow {
@@ -234,7 +245,22 @@ impl Claim<'_> {
             exact: fixed(self.exact, scale),
             amount: money(self.amount),
             odometer: odometer.map(|(from, until)| format!("{from} to {until} km")).unwrap_or_default(),
+            has_meter: self.entries.iter().any(|(_, entry, _)| {
+                let registers = &entry.record.session.energy.registers;
+                registers.start.is_some() || registers.end.is_some()
+            }),
+            grades: self.grades(),
         }
+    }
+}
+
+impl Claim<'_> {
+    fn grades(&self) -> String {
+        let count = |grade| self.entries.iter().filter(|(_, entry, _)| entry.grade == Some(grade)).count();
+        let grades = Grade::ALL.map(|grade| (grade, count(grade)));
+        let words =
+            grades.iter().filter(|(_, count)| *count > 0).map(|(grade, count)| format!("{count} of {grade}"));
+        words.collect::<Vec<_>>().join(", ")
     }
 }
 
