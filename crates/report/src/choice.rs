@@ -1,7 +1,7 @@
 //! Which of the records that tell of one charge counts.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeMap, HashMap, HashSet},
     fmt,
     hash::{DefaultHasher, Hash, Hasher as _},
 };
@@ -26,9 +26,9 @@ const SKEW: SignedDuration = SignedDuration::from_mins(2);
 /// 2. What was billed counts as it was billed: of a billing record and the session that it names, the billing record
 ///    counts.
 /// 3. A credit adds its cost, which is negative, and no energy. A credit for a record that does not count is left out.
-/// 4. A billing record whose whole cost was credited keeps its cost, so that both cancel out, and loses its energy to
-///    the record that tells of the same charge: the new billing record, or else the session. If there is none, it
-///    keeps its energy, because it flowed.
+/// 4. A billing record whose whole cost was credited, or whose session was billed again after a credit, keeps its cost,
+///    so that both cancel out, and loses its energy to the record that tells of the same charge: the new billing
+///    record, or else the session. If there is none, it keeps its energy, because it flowed.
 /// 5. A record that another one corrects, without a credit, is left out.
 /// 6. A stay at the plug counts, and the segments and charges that are parts of it do not.
 /// 7. Where two records of one account and of different levels name no relation, but are at the same time at the same
@@ -350,8 +350,8 @@ struct Desk<'a> {
     is_credit: Vec<bool>,
     /// Billing records whose energy counts.
     carrying: Vec<usize>,
-    /// Billing records that were credited as a whole, each with whether another record has their energy.
-    credited: Vec<(usize, bool)>,
+    /// Billing records that were credited as a whole, each with whether a session has their energy.
+    credited: BTreeMap<usize, bool>,
 }
 
 impl<'a> Desk<'a> {
@@ -367,7 +367,7 @@ impl<'a> Desk<'a> {
             credits: vec![Vec::new(); outlines.len()],
             is_credit: vec![false; outlines.len()],
             carrying: Vec::new(),
-            credited: Vec::new(),
+            credited: BTreeMap::new(),
         }
     }
 
@@ -418,37 +418,50 @@ impl<'a> Desk<'a> {
         }
     }
 
-    /// Sorts billing records into those that carry energy and those that were credited as a whole.
+    /// Sorts billing records into those that carry energy and those that were credited.
     fn bills(&mut self) {
         let bills: Vec<_> = self
             .sound()
             .filter(|place| self.outlines[*place].is_bill() && self.standings[*place] == Standing::Counts)
             .collect();
+        let mut partly = Vec::new();
         for place in bills {
-            if self.is_credited_as_a_whole(place) {
-                self.credited.push((place, false));
+            if self.credits[place].is_empty() {
+                self.carrying.push(place);
+            } else if self.is_credited_as_a_whole(place) {
+                self.credited.insert(place, false);
+            } else {
+                partly.push(place);
+            }
+        }
+        // A credit of a part, and a new bill for the same session: the parties rounded differently.
+        let billed_again: HashSet<_> =
+            self.carrying.iter().flat_map(|bill| self.outlines[*bill].links(Link::Parent)).collect();
+        for place in partly {
+            if self.outlines[place].links(Link::Parent).any(|session| billed_again.contains(session)) {
+                self.credited.insert(place, false);
             } else {
                 self.carrying.push(place);
             }
         }
     }
 
-    /// Whether a record and the credits for it cancel out, or are not both known.
+    /// Whether a record and the credits for it cancel out, or their costs are not known.
     fn is_credited_as_a_whole(&self, place: usize) -> bool {
         let credits = &self.credits[place];
-        let Some((currency, amount)) = self.outlines[place].cost else { return !credits.is_empty() };
-        let costs = credits.iter().map(|credit| self.outlines[*credit].cost);
-        let rest = costs.fold(Some(amount), |rest, cost| match (rest, cost) {
-            (Some(rest), Some((of, cost))) if of == currency => rest.checked_add(cost),
-            _ => None,
+        let Some((currency, amount)) = self.outlines[place].cost else { return true };
+        let mut costs = credits.iter().map(|credit| self.outlines[*credit].cost);
+        let rest = costs.try_fold(amount, |rest, cost| {
+            let (_, cost) = cost.filter(|(of, _)| *of == currency)?;
+            rest.checked_add(cost)
         });
-        !credits.is_empty() && rest.is_none_or(|rest| rest.is_zero())
+        rest.is_none_or(|rest| rest.is_zero())
     }
 
     fn sessions(&mut self) {
         let mut billed: HashMap<usize, usize> = HashMap::new();
         // Those that carry energy last, so that they win over one that was credited.
-        let credited: Vec<_> = self.credited.iter().map(|(place, _)| *place).collect();
+        let credited: Vec<_> = self.credited.keys().copied().collect();
         let mut nameless = [Vec::new(), Vec::new()];
         for (bills, nameless) in [&credited, &self.carrying].into_iter().zip(&mut nameless) {
             for bill in bills.iter().copied() {
@@ -470,9 +483,10 @@ impl<'a> Desk<'a> {
             .filter(is_session)
             .filter(|place| self.standings[*place] == Standing::Counts)
             .collect();
+        let bills: HashSet<_> = self.carrying.iter().copied().collect();
         for place in &sessions {
             let same = self.linked(*place, Link::SameCharge);
-            if let Some(bill) = same.into_iter().find(|other| self.carrying.contains(other)) {
+            if let Some(bill) = same.into_iter().find(|other| bills.contains(other)) {
                 billed.insert(*place, bill);
             }
         }
@@ -492,9 +506,8 @@ impl<'a> Desk<'a> {
                 .or_else(|| perhaps(&credited).map(|bill| (bill, Reason::MaybeBilled)))
                 .or_else(|| perhaps(&spans).map(|other| (other, Reason::MaybePartOf)));
             let Some((other, reason)) = found else { continue };
-            let credited = self.credited.iter_mut().find(|(bill, _)| *bill == other);
-            self.standings[place] = match credited {
-                Some((_, elsewhere)) => {
+            self.standings[place] = match self.credited.get_mut(&other) {
+                Some(elsewhere) => {
                     *elsewhere = true;
                     Standing::EnergyOnly(self.why(Reason::BillCredited, other))
                 }
@@ -519,21 +532,21 @@ impl<'a> Desk<'a> {
 
     fn credited_bills(&mut self) {
         let carrying = Timeline::of(self.outlines, self.carrying.iter().copied());
+        let mut by_session: HashMap<&SessionKey, usize> = HashMap::new();
+        for bill in &self.carrying {
+            by_session.extend(self.outlines[*bill].links(Link::Parent).map(|session| (session, *bill)));
+        }
         for (place, elsewhere) in &self.credited {
             let outline = &self.outlines[*place];
-            let parents: Vec<_> = outline.links(Link::Parent).collect();
-            let of_same_session =
-                |other: &usize| self.outlines[*other].links(Link::Parent).any(|key| parents.contains(&key));
-            let again = match parents.is_empty() {
-                true => carrying.meeting(outline).next(),
-                false => self.carrying.iter().copied().find(of_same_session).or_else(|| {
-                    carrying
-                        .meeting(outline)
-                        .find(|other| self.outlines[*other].links(Link::Parent).next().is_none())
-                }),
-            };
-            let credit = self.credits[*place].first().copied();
-            if let Some(other) = again.or(credit.filter(|_| *elsewhere)) {
+            let mut sessions = outline.links(Link::Parent).peekable();
+            let is_nameless = sessions.peek().is_none();
+            let of_same_session = sessions.find_map(|session| by_session.get(session).copied());
+            // Two that name sessions, and not the same one, are two charges.
+            let may_be =
+                |other: &usize| is_nameless || self.outlines[*other].links(Link::Parent).next().is_none();
+            let again = of_same_session.or_else(|| carrying.meeting(outline).find(may_be));
+            let credit = self.credits[*place].first().copied().filter(|_| *elsewhere);
+            if let Some(other) = again.or(credit) {
                 self.standings[*place] = Standing::CostOnly(self.why(Reason::Credited, other));
             }
         }

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use charging_sessions_core::TimeWindow;
-use jiff::{Timestamp, ToSpan as _, Zoned, civil::Date, tz::TimeZone};
+use jiff::{ToSpan as _, Zoned, civil::Date, tz::TimeZone};
 
 use crate::Width;
 
@@ -45,11 +45,6 @@ impl Period {
         });
         let (window, width) = period.ok_or(InvalidPeriod)?;
         Ok(Self { label: text.to_owned(), width, window, zone })
-    }
-
-    /// The month that an instant is in.
-    pub fn month_of(at: Timestamp, zone: TimeZone) -> Result<Self, InvalidPeriod> {
-        Self::parse(&Width::Month.label(at, &zone), zone)
     }
 
     /// As it is written, such as `2026-10`.

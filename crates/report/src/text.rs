@@ -60,12 +60,12 @@ mod tests {
 
     #[test]
     fn figures_have_the_digits_that_were_asked_for_however_large() {
-        let fixed = |text: &str, digits| super::fixed(text.parse().unwrap(), digits);
-        assert_eq!(fixed("1.5", 3), "1.500");
-        assert_eq!(fixed("1.2345", 2), "1.23");
-        assert_eq!(fixed("-2", 2), "-2.00");
-        assert_eq!(fixed("7", 0), "7");
-        assert_eq!(fixed("79228162514264337593543950335", 6), "79228162514264337593543950335.000000");
+        let shown = |text: &str, digits| fixed(text.parse().unwrap(), digits);
+        assert_eq!(shown("1.5", 3), "1.500");
+        assert_eq!(shown("1.2345", 2), "1.23");
+        assert_eq!(shown("-2", 2), "-2.00");
+        assert_eq!(shown("7", 0), "7");
+        assert_eq!(shown("79228162514264337593543950335", 6), "79228162514264337593543950335.000000");
     }
 
     #[test]

@@ -172,6 +172,20 @@ fn a_credit_of_a_part_lowers_the_cost_and_nothing_else() {
 }
 
 #[test]
+fn a_credit_that_was_rounded_differently_is_one_where_a_new_bill_follows() {
+    let session = session("s");
+    let first = bill("b1", Some(&session), 10_200, "3.505");
+    let credit = credit("c", &first, "-3.50");
+    let second = bill("b2", Some(&session), 9_800, "3.30");
+    is(
+        &[&session, &first, &credit, &second],
+        "9.8 kWh",
+        "3.305",
+        &["b1 cost_only Credited", "c cost_only Credit", "s no Billed"],
+    );
+}
+
+#[test]
 fn a_credit_for_what_does_not_count_does_not_count() {
     let first = bill("b", None, 10_200, "3.50");
     let credit = credit("c", &first, "-3.50");

@@ -5,7 +5,7 @@
 
 use std::{fmt::Display, io};
 
-use charging_sessions_core::{Energy, EnergyReading, Grams};
+use charging_sessions_core::{Distance, Energy, EnergyReading, Grams, Percent, Power, SessionKey};
 use jiff::{Timestamp, civil::DateTime, tz::TimeZone};
 use rust_decimal::Decimal;
 
@@ -202,7 +202,7 @@ pub fn cells(record: &Record, standing: &Standing, zone: &TimeZone) -> Vec<Cell>
         Cell::text(Some(&key.account)),
         Cell::text(Some(key.kind)),
         Cell::text(Some(&key.source_id)),
-        Cell::text(session.identity.parent.as_ref().map(|parent| parent.id())),
+        Cell::text(session.identity.parent.as_ref().map(SessionKey::id)),
         Cell::text(Some(session.state.status)),
         Cell::instant(timing.period.start),
         Cell::instant(timing.period.end),
@@ -224,10 +224,10 @@ pub fn cells(record: &Record, standing: &Standing, zone: &TimeZone) -> Vec<Cell>
         Cell::text(energy.registers.meter_id.as_ref()),
         kwh(energy.registers.start),
         kwh(energy.registers.end),
-        Cell::decimal(session.power.max.map(|power| power.as_kw())),
-        Cell::decimal(session.state_of_charge.start.map(|percent| percent.value())),
-        Cell::decimal(session.state_of_charge.end.map(|percent| percent.value())),
-        Cell::decimal(session.driving.odometer.map(|distance| distance.as_km())),
+        Cell::decimal(session.power.max.map(Power::as_kw)),
+        Cell::decimal(session.state_of_charge.start.map(Percent::value)),
+        Cell::decimal(session.state_of_charge.end.map(Percent::value)),
+        Cell::decimal(session.driving.odometer.map(Distance::as_km)),
         Cell::decimal(cost.map(|cost| cost.money.amount)),
         Cell::text(cost.map(|cost| cost.money.currency)),
         Cell::text(cost.map(|cost| cost.tax)),

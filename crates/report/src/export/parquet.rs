@@ -140,7 +140,7 @@ fn integer(cell: &Cell) -> i64 {
         Cell::Integer(number) => *number,
         Cell::Instant(at) => at.as_microsecond(),
         // As if the clock were in UTC: that is what not being adjusted means.
-        Cell::Local(at) => jiff::tz::Offset::UTC.to_timestamp(*at).map_or(0, |at| at.as_microsecond()),
+        Cell::Local(at) => jiff::tz::Offset::UTC.to_timestamp(*at).map_or(0, jiff::Timestamp::as_microsecond),
         _ => 0,
     }
 }

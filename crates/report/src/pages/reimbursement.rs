@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, io};
 
 use askama::Template;
-use charging_sessions_core::{ChargingSession, Energy, Money};
+use charging_sessions_core::{ChargingSession, Distance, Energy, Money};
 use rust_decimal::{Decimal, RoundingStrategy};
 
 use super::common::{self, Context, Digits, Page, Row, kwh};
@@ -127,7 +127,7 @@ fn ending(uid: &str) -> String {
 }
 
 fn claims<'a>(ledger: &'a Ledger, options: &Options) -> Vec<Claim<'a>> {
-    let mut groups: BTreeMap<(String, String), Vec<(usize, &Entry, Energy)>> = BTreeMap::new();
+    let mut groups: BTreeMap<_, Vec<(usize, &Entry, Energy)>> = BTreeMap::new();
     for (number, entry) in (1..).zip(&ledger.entries) {
         if let Some(energy) = entry.energy {
             let group = options.by.of(&entry.record.session);
@@ -309,7 +309,7 @@ pub fn table(ledger: &Ledger, options: &Options, out: &mut dyn TableWriter) -> i
                 Cell::Decimal(price.amount),
                 Cell::Decimal(energy.as_kwh().saturating_mul(price.amount)),
                 Cell::text(Some(price.currency)),
-                Cell::decimal(record.session.driving.odometer.map(|distance| distance.as_km())),
+                Cell::decimal(record.session.driving.odometer.map(Distance::as_km)),
             ]);
             out.row(&cells)?;
         }
