@@ -186,6 +186,28 @@ fn the_number_of_a_card_is_in_no_page_and_no_table() {
 }
 
 #[test]
+fn vehicles_of_one_name_stay_two_and_one_with_two_names_stays_one() {
+    let mut builder = LedgerBuilder::new(Period::parse("2026-10", zone()).unwrap(), BucketRule::Start);
+    for (id, vehicle, name) in [("a", "v1", "Car"), ("b", "v2", "Car"), ("c", "v2", "Our car")] {
+        let mut session = session(RecordKind::PlugIn, id, "2026-10-10T20:00:00Z", 10_000, None);
+        let mut party = Vehicle::of(vehicle);
+        party.name = Some(name.into());
+        session.parties.vehicle = Some(party);
+        builder.add(Record::new(session));
+    }
+    let ledger = builder.finish();
+    let mut page = Vec::new();
+    reimbursement::html(&ledger, &price(), &context(), &mut page).unwrap();
+    let page = String::from_utf8(page).unwrap();
+    assert!(page.contains("<bdi>Car</bdi>: 3.25 EUR") && page.contains("<bdi>Our car</bdi>: 6.50 EUR"));
+    let mut page = Vec::new();
+    monthly::html(&ledger, &context(), &mut page).unwrap();
+    let page = String::from_utf8(page).unwrap();
+    let rows = between(&page, "id=\"by-vehicle\"", "</table>").matches("<tr><th scope=\"row\"").count();
+    assert_eq!(rows, 2);
+}
+
+#[test]
 fn methods_of_emissions_are_never_added_up() {
     let [_, _, page] = pages(BucketRule::Start);
     // What the provider says of one session; the factor for 17.8 kWh of two.

@@ -288,6 +288,14 @@ fn lasted(start: Timestamp, end: Timestamp) -> String {
     format!("{sign}{}:{:02}", minutes.abs() / 60, minutes.abs() % 60)
 }
 
+/// What tells one vehicle from another: two may have one name, and one may be given another name.
+pub(super) fn vehicle_key(record: &Record) -> String {
+    let vehicle = record.session.parties.vehicle.as_ref();
+    let id = vehicle.and_then(|vehicle| vehicle.source_id.as_deref().or(vehicle.name.as_deref()));
+    // Identifiers are those of one provider.
+    id.map(|id| format!("{}/{id}", record.session.key().provider)).unwrap_or_default()
+}
+
 pub(super) fn vehicle(record: &Record) -> String {
     let vehicle = record.session.parties.vehicle.as_ref();
     let word = vehicle.and_then(|vehicle| vehicle.name.as_deref().or(vehicle.source_id.as_deref()));

@@ -70,8 +70,10 @@ pub fn html(ledger: &Ledger, context: &Context, out: &mut impl io::Write) -> io:
         chart: common::energy_chart(ledger, &digits),
         piece: piece_word(ledger),
         groups: [
-            groups("By vehicle", "vehicle", ledger, &digits, |entry| common::vehicle(&entry.record)),
-            groups("By account", "account", ledger, &digits, account),
+            groups("By vehicle", "vehicle", ledger, &digits, |entry| {
+                (common::vehicle_key(&entry.record), common::vehicle(&entry.record))
+            }),
+            groups("By account", "account", ledger, &digits, |entry| (account(entry), account(entry))),
         ],
         rows: entries.iter().zip(1..).map(|(entry, n)| Row::of(entry, n, &digits, zone)).collect(),
     };
@@ -83,15 +85,19 @@ fn groups(
     of: &'static str,
     ledger: &Ledger,
     digits: &Digits,
-    name: impl Fn(&Entry) -> String,
+    name: impl Fn(&Entry) -> (String, String),
 ) -> Groups {
-    let mut groups: BTreeMap<String, Vec<&Entry>> = BTreeMap::new();
+    // By what tells them apart, with the latest name.
+    let mut groups: BTreeMap<String, (String, Vec<&Entry>)> = BTreeMap::new();
     for entry in &ledger.entries {
-        groups.entry(name(entry)).or_default().push(entry);
+        let (key, name) = name(entry);
+        let group = groups.entry(key).or_default();
+        group.0 = name;
+        group.1.push(entry);
     }
     let energy = |entries: &[&Entry]| entries.iter().filter_map(|entry| entry.energy).sum::<Energy>();
-    let most = groups.values().map(|entries| energy(entries)).max().unwrap_or_default().as_kwh();
-    let rows = groups.into_iter().map(|(name, entries)| {
+    let most = groups.values().map(|(_, entries)| energy(entries)).max().unwrap_or_default().as_kwh();
+    let rows = groups.into_values().map(|(name, entries)| {
         let sum = energy(&entries);
         let share = sum.as_kwh().max(Decimal::ZERO).checked_div(most).unwrap_or_default();
         Group {

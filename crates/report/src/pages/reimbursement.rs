@@ -8,7 +8,7 @@ use rust_decimal::{Decimal, RoundingStrategy};
 
 use super::common::{self, Context, Digits, Page, Row, kwh};
 use crate::{
-    Entry, Grade, Ledger, LeftOut, Reason, Why,
+    Entry, Grade, Ledger, LeftOut, Reason, Record, Why,
     export::{Cell, Column, ColumnKind, TableWriter, column},
     text::fixed,
     visible,
@@ -95,27 +95,24 @@ impl GroupBy {
         }
     }
 
-    /// What is in one group, and how it is written.
-    fn of(self, session: &ChargingSession) -> (String, String) {
-        let parties = &session.parties;
+    /// What tells one group from another, and how it is written.
+    fn of(self, record: &Record) -> (String, String) {
         let (key, name) = match self {
-            Self::Vehicle => {
-                let vehicle = parties.vehicle.as_ref();
-                let name = vehicle.and_then(|it| it.name.as_ref().or(it.source_id.as_ref()));
-                (vehicle.and_then(|it| it.source_id.as_ref()).or(name).cloned(), name.cloned())
-            }
+            Self::Vehicle => (common::vehicle_key(record), common::vehicle(record)),
             Self::Token => {
-                let token = parties.token.as_ref();
-                let uid = token.and_then(|token| token.uid.as_ref()).map(|uid| uid.expose().clone());
+                let token = record.session.parties.token.as_ref();
+                let uid = token.and_then(|token| token.uid.as_ref()).map(|uid| uid.expose().as_str());
                 let contract = token.and_then(|token| token.contract_id.clone());
-                (uid.clone().or(contract.clone()), contract.or(uid.map(|uid| ending(&uid))))
+                let name = contract.clone().or(uid.map(ending)).unwrap_or_default();
+                (uid.map(str::to_owned).or(contract).unwrap_or_default(), name)
             }
             Self::Place => {
-                let place = session.place.location.as_ref().and_then(|place| place.label.clone());
+                let place = record.session.place.location.as_ref();
+                let place = place.and_then(|place| place.label.clone()).unwrap_or_default();
                 (place.clone(), place)
             }
         };
-        (key.unwrap_or_default(), name.map_or("not said".into(), |name| visible(&name).into_owned()))
+        (key, if name.is_empty() { "not said".into() } else { visible(&name).into_owned() })
     }
 }
 
@@ -127,22 +124,25 @@ fn ending(uid: &str) -> String {
 }
 
 fn claims<'a>(ledger: &'a Ledger, options: &Options) -> Vec<Claim<'a>> {
-    let mut groups: BTreeMap<_, Vec<(usize, &Entry, Energy)>> = BTreeMap::new();
+    // By what tells them apart, with the latest name.
+    let mut groups: BTreeMap<String, (String, Vec<(usize, &Entry, Energy)>)> = BTreeMap::new();
     for (number, entry) in (1..).zip(&ledger.entries) {
         if let Some(energy) = entry.energy {
-            let group = options.by.of(&entry.record.session);
-            groups.entry(group).or_default().push((number, entry, energy));
+            let (key, name) = options.by.of(&entry.record);
+            let group = groups.entry(key).or_default();
+            group.0 = name;
+            group.1.push((number, entry, energy));
         }
     }
     let price = options.price_per_kwh;
     let digits = price.currency.minor_digits().unwrap_or(2);
-    let claim = |((_, name), entries): (_, Vec<(usize, &'a Entry, Energy)>)| {
+    let claim = |(name, entries): (String, Vec<(usize, &'a Entry, Energy)>)| {
         let energy: Energy = entries.iter().map(|(_, _, energy)| *energy).sum();
         let exact = energy.as_kwh().saturating_mul(price.amount).normalize();
         let amount = exact.round_dp_with_strategy(digits, RoundingStrategy::MidpointAwayFromZero);
         Claim { name, entries, energy, exact, amount }
     };
-    groups.into_iter().map(claim).collect()
+    groups.into_values().map(claim).collect()
 }
 
 /// What has no energy cannot be paid for by energy.
