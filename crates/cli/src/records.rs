@@ -26,7 +26,11 @@ pub(crate) async fn choice(
     filter.vanished = vanished.then_some(true);
     let mut choosing = Choosing::default();
     stored::each_of(store, &filter, |row| {
-        choosing.add(&record(row));
+        let mut record = record(row);
+        if vanished {
+            record.missing_since = None;
+        }
+        choosing.add(&record);
         Ok(())
     })
     .await?;

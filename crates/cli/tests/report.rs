@@ -4,7 +4,10 @@ mod common;
 
 use std::{fs, path::Path, process::Command};
 
-use charging_sessions_testkit::sandbox::{Running, ev_energy::EvEnergySandbox};
+use charging_sessions_testkit::sandbox::{
+    Running,
+    ev_energy::{EvEnergySandbox, Mutation},
+};
 use common::{Ran, program, run, run_beside};
 use rust_decimal::Decimal;
 use serde_json::Value;
@@ -88,6 +91,27 @@ async fn a_report_adds_up_to_what_the_summary_says() {
     assert!(
         nothing.out.contains("0.000 kWh") && nothing.out.contains("Only <bdi id=\"filters\">vehicle nobody")
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_has_vanished_is_left_out_and_can_be_added_up_by_itself() {
+    let (home, sandbox) = home().await;
+    let ended = |record: &&Value| {
+        let day = |key: &str| record[key].as_str().is_some_and(|at| at.starts_with("2026-11-1"));
+        day("start") && day("end") && record["energy_delivered_watt_hours"].as_i64() > Some(1000)
+    };
+    let truth = sandbox.truth();
+    let record = truth.as_array().unwrap().iter().find(ended).unwrap();
+    assert!(sandbox.mutate(Mutation::Remove(record["id"].as_str().unwrap().to_owned())));
+    assert_eq!(run_beside(command(home.path(), &["sync"])).await.code, 0);
+    let vanished = done(&home, &["summary", "--vanished", "--format", "json"]);
+    let sums: Vec<Value> = serde_json::from_str(&vanished.out).unwrap();
+    assert_eq!(sums[0]["energy_wh"], record["energy_delivered_watt_hours"].to_string());
+    let rows = done(&home, &["report", "monthly", "--month", "2026-11", "-o", "-", "--type", "csv"]);
+    let left_out: Vec<_> =
+        rows.out.lines().filter(|line| line.contains("no longer listed by the provider")).collect();
+    assert_eq!(left_out.len(), 1, "{left_out:?}");
+    assert!(left_out[0].contains(record["id"].as_str().unwrap()));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -7,7 +7,8 @@ use std::{
 };
 
 use charging_sessions_core::{
-    AccountId, ChargingSession, Currency, ProviderId, RecordKind, RelationKind, SessionKey, SessionStatus,
+    AccountId, ChargePoint, ChargingSession, Currency, ProviderId, RecordKind, RelationKind, SessionKey,
+    SessionStatus,
 };
 use jiff::{SignedDuration, Timestamp};
 use rust_decimal::Decimal;
@@ -215,8 +216,9 @@ struct Outline {
     /// Why it cannot count by itself.
     flaw: Option<Reason>,
     span: Option<(Timestamp, Timestamp)>,
-    /// Hashes of the vehicle, the plug and the token.
-    marks: [Option<u64>; 3],
+    /// Hashes of the vehicle, of both identifiers of the plug, and of the token.
+    marks: [Option<u64>; 4],
+    connector: Option<u64>,
     cost: Option<(Currency, Decimal)>,
     grade: Option<Grade>,
     links: Vec<(Link, SessionKey)>,
@@ -259,9 +261,10 @@ impl Outline {
         let session = &record.session;
         let period = &session.timing.period;
         let parties = &session.parties;
-        let plug = parties.charge_point.as_ref().and_then(|plug| {
-            plug.evse_id.as_ref().or(plug.source_id.as_ref()).map(|id| mark(&(id, &plug.connector_id)))
-        });
+        let plug = parties.charge_point.as_ref();
+        let of_plug = |id: fn(&ChargePoint) -> Option<&String>| plug.and_then(|plug| id(plug).map(mark));
+        let public = of_plug(|plug| plug.evse_id.as_ref());
+        let own = of_plug(|plug| plug.source_id.as_ref());
         let token = parties.token.as_ref();
         let token = token.and_then(|token| token.uid.as_ref().map(|uid| mark(uid.expose())));
         let vehicle = parties.vehicle.as_ref().and_then(|vehicle| vehicle.source_id.as_ref().map(mark));
@@ -281,7 +284,8 @@ impl Outline {
             key: session.key().clone(),
             flaw: flaw(record),
             span: period.start.zip(period.end),
-            marks: [vehicle, plug, token],
+            marks: [vehicle, public, own, token],
+            connector: of_plug(|plug| plug.connector_id.as_ref()),
             cost: session.costs.cost.as_ref().map(|cost| (cost.money.currency, cost.money.amount)),
             grade: Grade::of(session),
             links,
@@ -313,7 +317,10 @@ impl Outline {
         let both = || self.marks.iter().zip(&other.marks);
         let known = both().filter_map(|(one, two)| one.zip(*two));
         let unknown = [self, other].iter().all(|it| it.marks.iter().all(Option::is_none));
+        // The number of a connector is small and tells nothing but that another one is another.
+        let other_connector = self.connector.zip(other.connector).is_some_and(|(one, two)| one != two);
         one.1.min(two.1).duration_since(one.0.max(two.0)) > SKEW
+            && !other_connector
             && known.clone().all(|(one, two)| one == two)
             && (unknown || known.count() > 0)
     }

@@ -1,8 +1,8 @@
 //! Which records count, in energy and in cost.
 
 use charging_sessions_core::{
-    ChargePoint, Cost, CostBasis, Endpoint, Energy, EnergyReading, Issue, IssueCode, MeasuringPoint, Money,
-    Provenance, Relation, Severity, Vehicle,
+    Cost, CostBasis, Endpoint, Energy, EnergyReading, Issue, IssueCode, MeasuringPoint, Money, Provenance,
+    Relation, Severity, Vehicle,
 };
 
 use super::*;
@@ -256,6 +256,14 @@ fn another_plug_at_the_same_time_is_another_charge() {
     session.parties.charge_point = Some(ChargePoint::of("left"));
     let mut bill = bill("b", None, 10_000, "3");
     bill.parties.charge_point = Some(ChargePoint::of("right"));
+    is(&[&session, &bill], "20 kWh", "6", &[]);
+    // The same one, of which the bill tells the public identifier, too; and another connector of it.
+    let mut plug = ChargePoint::of("left");
+    plug.evse_id = Some("DE*ABC*E1".into());
+    bill.parties.charge_point = Some(plug);
+    is(&[&session, &bill], "10 kWh", "3", &["s no MaybeBilled"]);
+    bill.parties.charge_point.as_mut().unwrap().connector_id = Some("1".into());
+    session.parties.charge_point.as_mut().unwrap().connector_id = Some("2".into());
     is(&[&session, &bill], "20 kWh", "6", &[]);
 }
 

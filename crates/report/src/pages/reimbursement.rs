@@ -74,11 +74,13 @@ struct ClaimRow {
     odometer: String,
 }
 
+/// An entry with its number in the report and its energy.
+type Numbered<'a> = (usize, &'a Entry, Energy);
+
 /// What one vehicle, token or place is owed.
 struct Claim<'a> {
     name: String,
-    /// With their numbers.
-    entries: Vec<(usize, &'a Entry, Energy)>,
+    entries: Vec<Numbered<'a>>,
     energy: Energy,
     /// Energy times price.
     exact: Decimal,
@@ -125,7 +127,7 @@ fn ending(uid: &str) -> String {
 
 fn claims<'a>(ledger: &'a Ledger, options: &Options) -> Vec<Claim<'a>> {
     // By what tells them apart, with the latest name.
-    let mut groups: BTreeMap<String, (String, Vec<(usize, &Entry, Energy)>)> = BTreeMap::new();
+    let mut groups: BTreeMap<String, (String, Vec<Numbered<'_>>)> = BTreeMap::new();
     for (number, entry) in (1..).zip(&ledger.entries) {
         if let Some(energy) = entry.energy {
             let (key, name) = options.by.of(&entry.record);
@@ -136,7 +138,7 @@ fn claims<'a>(ledger: &'a Ledger, options: &Options) -> Vec<Claim<'a>> {
     }
     let price = options.price_per_kwh;
     let digits = price.currency.minor_digits().unwrap_or(2);
-    let claim = |(name, entries): (String, Vec<(usize, &'a Entry, Energy)>)| {
+    let claim = |(name, entries): (String, Vec<Numbered<'a>>)| {
         let energy: Energy = entries.iter().map(|(_, _, energy)| *energy).sum();
         let exact = energy.as_kwh().saturating_mul(price.amount).normalize();
         let amount = exact.round_dp_with_strategy(digits, RoundingStrategy::MidpointAwayFromZero);
