@@ -39,6 +39,15 @@ fn core_knows_no_runtime_and_no_http() {
 }
 
 #[test]
+fn reports_know_no_store_no_runtime_and_no_http() {
+    assert_without(
+        &["-p", "charging-sessions-report", "--all-features"],
+        &["charging-sessions-store", "charging-sessions-http", "tokio", "http", "rusqlite"],
+    );
+    assert_without(&["-p", "charging-sessions-cli"], &["parquet", "chrono"]);
+}
+
+#[test]
 fn the_facade_alone_brings_no_provider() {
     assert_without(&["-p", "charging-sessions"], &PROVIDERS);
 }

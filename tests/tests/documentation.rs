@@ -3,8 +3,14 @@
 use std::{fmt::Write as _, fs};
 
 use charging_sessions::IssueCode;
+use charging_sessions_report::{
+    emissions,
+    export::{self, Column, ColumnKind},
+    monthly, reimbursement,
+};
 
 const ERRORS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/errors.md");
+const EXPORT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/export.md");
 
 #[test]
 fn the_table_of_issues_is_current() {
@@ -22,6 +28,44 @@ fn the_table_of_issues_is_current() {
     assert!(
         text == current,
         "the table in docs/errors.md is stale. Run `UPDATE_DOCS=1 cargo test -p workspace-tests --test documentation` \
+         and commit the result."
+    );
+}
+
+#[test]
+fn the_tables_of_columns_are_current() {
+    let kind = |kind| match kind {
+        ColumnKind::Text => "text".to_owned(),
+        ColumnKind::Integer => "whole number".to_owned(),
+        ColumnKind::Decimal(digits) => format!("decimal, {digits} digits"),
+        ColumnKind::Instant => "instant".to_owned(),
+        ColumnKind::Local => "date and time".to_owned(),
+    };
+    let mut tables = String::new();
+    let mut table = |title: &str, columns: &[Column]| {
+        write!(tables, "## {title}\n\n| column | type | meaning |\n|---|---|---|\n").unwrap();
+        for column in columns {
+            writeln!(tables, "| `{}` | {} | {} |", column.name, kind(column.kind), column.meaning).unwrap();
+        }
+        tables.push('\n');
+    };
+    table("Columns of an export", export::COLUMNS);
+    let first = monthly::columns().into_iter().filter(|column| emissions::columns().contains(column));
+    let first: Vec<_> = first.collect();
+    let rest = |columns: Vec<Column>| columns.into_iter().skip(first.len()).collect::<Vec<_>>();
+    table("Columns that the rows of every report begin with", &first);
+    table("And of `report monthly`", &rest(monthly::columns()));
+    table("And of `report reimbursement`", &rest(reimbursement::columns()));
+    table("And of `report co2`", &rest(emissions::columns()));
+    let text = fs::read_to_string(EXPORT).unwrap();
+    let at = text.find("## Columns of an export").unwrap_or(text.len());
+    let current = text[..at].to_owned() + tables.trim_end() + "\n";
+    if std::env::var_os("UPDATE_DOCS").is_some() {
+        fs::write(EXPORT, &current).unwrap();
+    }
+    assert!(
+        fs::read_to_string(EXPORT).unwrap() == current,
+        "the tables in docs/export.md are stale. Run `UPDATE_DOCS=1 cargo test -p workspace-tests --test documentation` \
          and commit the result."
     );
 }

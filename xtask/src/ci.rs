@@ -10,7 +10,7 @@ use std::{
 use anyhow::{Context, Result, bail, ensure};
 use tempfile::TempDir;
 
-use crate::{codegen, endurance, prism, tidy};
+use crate::{browser, codegen, endurance, prism, tidy};
 
 /// One line of the whole check.
 struct Step {
@@ -49,6 +49,7 @@ const STEPS: &[Step] = &[
     step("endurance, over a short distance", endurance::short),
     Step { name: "documents of vendors", run: vendor_documents, npm: true },
     Step { name: "adapters against Prism", run: prism::run, npm: true },
+    Step { name: "reports in a browser", run: browser::run, npm: true },
 ];
 
 /// Documents of hundreds of schemas that others publish: package, version, file. Both versions of OpenAPI, both
@@ -187,11 +188,16 @@ pub(crate) fn npm_packages(packages: &[String]) -> Result<TempDir> {
 }
 
 fn install_npm() -> Result<()> {
+    debian_packages(&["nodejs", "npm"]).context("leave out what needs npm with --skip-npm")
+}
+
+/// Installs packages of Debian, if this machine has them and we may.
+pub(crate) fn debian_packages(packages: &[&str]) -> Result<()> {
     let user = Command::new("id").arg("-u").output().ok().map(|output| output.stdout);
     if user.as_deref().map(<[u8]>::trim_ascii) != Some(b"0") || !runs("apt-get") {
-        bail!("npm is not installed: install it, or leave out what needs it with --skip-npm");
+        bail!("something is not installed: install {}", packages.join(" and "));
     }
-    let install = ["install", "--yes", "--no-install-recommends", "nodejs", "npm"];
+    let install = [&["install", "--yes", "--no-install-recommends"], packages].concat();
     let apt = |arguments: &[&str]| {
         let mut apt = Command::new("apt-get");
         apt.args(arguments).env("DEBIAN_FRONTEND", "noninteractive").stdout(Stdio::null());

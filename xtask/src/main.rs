@@ -1,5 +1,6 @@
 //! Chores of this workspace: `cargo xtask codegen`, `fetch-spec`, `new-provider`, `tidy`, `ci` and others.
 
+mod browser;
 mod ci;
 mod codegen;
 mod compile_time;

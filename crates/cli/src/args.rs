@@ -9,7 +9,7 @@ use jiff::{SignedDuration, Span, SpanRelativeTo, Timestamp, Zoned, civil, tz::Ti
 use crate::{
     auth, backfill, check, demo, diff, doctor,
     exit::{Code, Failure},
-    fetch, init, manual, provider, quarantine, remap, show, stored, summary, sync, webhook,
+    export, fetch, init, manual, provider, quarantine, remap, report, show, stored, summary, sync, webhook,
 };
 
 /// EV charging sessions from many providers, in one exact form.
@@ -47,6 +47,11 @@ pub(crate) enum Command {
     Show(show::ShowArgs),
     /// Adds up sessions of the store by month, vehicle and whatever else.
     Summary(Box<summary::SummaryArgs>),
+    /// Writes a report of a month or a year of the store: a page that needs nothing else, or a table.
+    #[command(subcommand)]
+    Report(Box<report::ReportCommand>),
+    /// Writes sessions of the store into a file for programs.
+    Export(Box<export::ExportArgs>),
     /// Tells what is odd about sessions of the store, each by itself and side by side.
     Check(Box<check::CheckArgs>),
     /// Tells what providers have changed since the last run or any other time: new, corrected, vanished.
@@ -86,6 +91,8 @@ impl Command {
             Self::Sessions(args) => stored::run(&args, shared).await,
             Self::Show(args) => show::run(&args, shared).await,
             Self::Summary(args) => summary::run(&args, shared).await,
+            Self::Report(command) => report::run(&command, shared).await,
+            Self::Export(args) => export::run(&args, shared).await,
             Self::Check(args) => check::run(&args, shared).await,
             Self::Diff(args) => diff::run(&args, shared).await,
             Self::Quarantine(args) => quarantine::run(&args, shared).await,

@@ -1,5 +1,7 @@
 //! `charging-sessions demo`: the whole way from an HTTP server to a table, on one machine.
 
+use std::path::PathBuf;
+
 use charging_sessions::{SessionQuery, TimeWindow};
 use jiff::{SignedDuration, Timestamp, tz::TimeZone};
 
@@ -23,6 +25,9 @@ pub(crate) struct DemoArgs {
     /// How many days back.
     #[arg(long, default_value_t = 90, value_parser = clap::value_parser!(u32).range(1..=3650))]
     days: u32,
+    /// The folder to keep the store and the report in; a new one of this machine's for temporary files unless given.
+    #[arg(long, value_name = "FOLDER", conflicts_with_all = ["provider", "store"])]
+    keep: Option<PathBuf>,
     #[command(flatten)]
     output: OutputArgs,
 }
@@ -34,9 +39,15 @@ pub(crate) async fn run(args: DemoArgs, shared: &SharedArgs) -> Result<Code, Fai
     let window = TimeWindow::new(from, now).expect("at least a day");
     let zone = shared.tz.clone().unwrap_or_else(TimeZone::system);
     let Some(provider) = args.provider else {
-        let path = match &shared.store {
-            Some(path) => path.clone(),
-            None => tempfile::tempdir()?.keep().join("sessions.sqlite"),
+        let path = match (&args.keep, &shared.store) {
+            (Some(folder), _) => {
+                std::fs::create_dir_all(folder).map_err(|error| {
+                    Failure::usage(format!("the folder {} cannot be made: {error}", folder.display()))
+                })?;
+                folder.join("sessions.sqlite")
+            }
+            (None, Some(path)) => path.clone(),
+            (None, None) => tempfile::tempdir()?.keep().join("sessions.sqlite"),
         };
         return tour::run(&path, args.days, args.seed, &zone).await;
     };

@@ -93,6 +93,11 @@ fn template(provider: Provider, account: &AccountId, client_id: &str) -> String 
 # The time zone in which days are reckoned and times are shown; this machine's unless given.
 #time_zone = "Europe/London"
 
+# What a kilowatt-hour is reimbursed with, for `report reimbursement`.
+#[reimbursement]
+#price_per_kwh = "0.32"
+#currency = "EUR"
+
 # The name of the account is yours. It is part of every record's key, so it should not change.
 [accounts.{name}]
 provider = "{id}"

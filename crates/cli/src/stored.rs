@@ -3,8 +3,9 @@
 use charging_sessions::{
     AccountId, AssetRef, ChargingSession, ProviderId, RecordKind, SessionStatus, TimeWindow,
 };
+use charging_sessions_report::Period;
 use charging_sessions_store::{Filter, SessionStore, SqliteStore, StoredSession};
-use jiff::{Timestamp, ToSpan as _, Zoned, civil::Date, tz::TimeZone};
+use jiff::{Timestamp, tz::TimeZone};
 
 use crate::{
     args::{OutputArgs, SharedArgs, SpanArgs},
@@ -108,7 +109,7 @@ impl FilterArgs {
     }
 
     /// What the store cannot be asked for.
-    fn wants(&self, session: &ChargingSession) -> bool {
+    pub(crate) fn wants(&self, session: &ChargingSession) -> bool {
         self.issues.as_ref().is_none_or(|code| {
             session.issues.iter().any(|issue| issue.code.as_str().starts_with(code.as_str()))
         })
@@ -117,14 +118,10 @@ impl FilterArgs {
 
 /// The window of a month or a year in a zone, from its first instant to that of the next one.
 fn months(text: &str, zone: &TimeZone) -> Result<TimeWindow, Failure> {
-    let day = |text: String| text.parse::<Date>().ok();
-    let first = day(format!("{text}-01")).map(|first| (first, 1.month()));
-    let span = first.or_else(|| day(format!("{text}-01-01")).map(|first| (first, 1.year())));
-    let window = span.and_then(|(first, length)| {
-        let at = |day: Date| day.to_zoned(zone.clone()).ok().map(|at: Zoned| at.timestamp());
-        TimeWindow::new(at(first)?, at(first.checked_add(length).ok()?)?)
-    });
-    window.ok_or_else(|| Failure::usage("--month is neither a month such as 2026-10 nor a year such as 2026"))
+    match Period::parse(text, zone.clone()) {
+        Ok(period) => Ok(period.window()),
+        Err(error) => Err(Failure::usage(format!("--month is {error}"))),
+    }
 }
 
 /// Every session that was asked for, in the order of keys.

@@ -9,6 +9,7 @@ use std::{
 use charging_sessions::{
     AccountId, AssetSource, ChargingSessionSource, RecordKind, der_connect, ev_energy, evcc, podero,
 };
+use charging_sessions_report::{BucketRule, GroupBy, SumRule, Summary};
 use charging_sessions_store::{Account, Filter, SessionStore, SqliteStore};
 use charging_sessions_sync::{AccountSync, Report};
 use charging_sessions_testkit::sandbox::{
@@ -23,9 +24,9 @@ use serde_json::{Value, json};
 use crate::{
     args::Format,
     exit::{Code, Failure},
+    file::FileArgs,
     provider::Provider,
-    stored,
-    summary::{self, Bucket, By, Rule, Summary},
+    records, report, stored, summary,
 };
 
 /// An account at a sandbox that runs, and what its provider does between the two runs.
@@ -41,6 +42,7 @@ pub(crate) struct Stop {
     change: Box<dyn Fn()>,
 }
 
+/// Brings the store at `path` up to date twice, adds it up, and writes a report into its folder.
 pub(crate) async fn run(path: &Path, days: u32, seed: u64, zone: &TimeZone) -> Result<Code, Failure> {
     let now = Timestamp::now();
     let since = now - SignedDuration::from_hours(24 * i64::from(days));
@@ -64,23 +66,39 @@ pub(crate) async fn run(path: &Path, days: u32, seed: u64, zone: &TimeZone) -> R
         quarantined += stop.sync(&store, since).await?;
     }
     println!();
-    let rule = Rule { by: vec![By::Month, By::Provider], bucket: Bucket::Start, zone: zone.clone() };
+    let by = vec![GroupBy::Month, GroupBy::Provider];
+    let rule = SumRule { by, bucket: BucketRule::Start, zone: zone.clone() };
     let mut summary = Summary::default();
     let mut filter = Filter::default();
     filter.vanished = Some(false);
+    let choice = records::choice(&*store, &filter, false).await?;
     stored::each_of(&*store, &filter, |row| {
-        summary.add(&row.session, &rule);
+        summary.add(&records::record(row), &choice, &rule);
         Ok(())
     })
     .await?;
     io::stdout().flush()?;
     summary::print(&summary, &rule, Format::Table)?;
+    let month = month(now, since, zone);
+    let page = path.with_file_name(format!("demo-report-{month}.html"));
+    // The demo's own, from an earlier run.
+    let file = FileArgs { output: page.clone(), force: true };
+    report::write_monthly(&*store, &month, zone, file).await?;
     println!(
         "\nRecords that could not be read, and are kept in quarantine: {quarantined}.\nThe store is {}. Look at it \
-         with `charging-sessions --store {0} sessions`.",
-        path.display()
+         with `charging-sessions --store {0} sessions`.\nA report of {month} is {}: open it in a browser.",
+        path.display(),
+        page.display()
     );
     Ok(Code::Done)
+}
+
+/// The last whole month, or this one if there are no data of that.
+fn month(now: Timestamp, since: Timestamp, zone: &TimeZone) -> String {
+    let today = now.to_zoned(zone.clone()).date();
+    let before = today.first_of_month().yesterday().unwrap_or(today);
+    let whole = since.to_zoned(zone.clone()).date() < before;
+    if whole { before } else { today }.strftime("%Y-%m").to_string()
 }
 
 impl Stop {

@@ -8,13 +8,14 @@ use std::{
 };
 
 use charging_sessions::{
-    AccountId, AssetSource, ChargingSessionSource, Error, ProviderId, RecordKind, der_connect,
+    AccountId, AssetSource, ChargingSessionSource, Error, Money, ProviderId, RecordKind, der_connect,
     ev_energy::{self, Expand},
     evcc, podero,
 };
 use charging_sessions_http::Transport;
 use etcetera::{BaseStrategy as _, base_strategy};
 use jiff::{Timestamp, civil::Date, tz::TimeZone};
+use rust_decimal::Decimal;
 use secrecy::SecretString;
 use toml::{Spanned, de::DeValue};
 
@@ -30,6 +31,7 @@ use crate::{
     args::SharedArgs,
     exit::Failure,
     provider::Provider,
+    report,
     secret::{Reference, Secret},
     transport::Counted,
 };
@@ -48,6 +50,8 @@ pub(crate) struct Config {
     pub(crate) store: PathBuf,
     /// In which days are reckoned and times are shown.
     pub(crate) zone: TimeZone,
+    /// What a kilowatt-hour is reimbursed with.
+    pub(crate) price_per_kwh: Option<Money>,
     /// By name.
     pub(crate) accounts: BTreeMap<AccountId, Account>,
 }
@@ -106,11 +110,13 @@ impl Config {
             }
         };
         let (mut store, mut zone) = (args.store.clone(), args.tz.clone());
+        let mut price_per_kwh = None;
         let mut accounts = BTreeMap::new();
         for (path, trusted) in &files {
             let layer = Layer::read(&File::read(path.clone())?, *trusted)?;
             store = store.or(layer.store);
             zone = zone.or(layer.zone);
+            price_per_kwh = price_per_kwh.or(layer.price_per_kwh);
             for account in layer.accounts {
                 accounts.entry(account.name.clone()).or_insert(account);
             }
@@ -119,6 +125,7 @@ impl Config {
             files: files.into_iter().map(|(path, _)| path).collect(),
             store: store.map_or_else(default_store, Ok)?,
             zone: zone.unwrap_or_else(TimeZone::system),
+            price_per_kwh,
             accounts,
         })
     }
@@ -226,6 +233,7 @@ type Sources = (&'static [RecordKind], Arc<dyn ChargingSessionSource>, Option<Ar
 struct Layer {
     store: Option<PathBuf>,
     zone: Option<TimeZone>,
+    price_per_kwh: Option<Money>,
     accounts: Vec<Account>,
 }
 
@@ -233,7 +241,7 @@ impl Layer {
     fn read(file: &File, trusted: bool) -> Result<Self, Failure> {
         let document = file.parse()?;
         let root = Table::new(file, document.span(), document.get_ref());
-        root.only(&["store", "time_zone", "accounts"])?;
+        root.only(&["store", "time_zone", "reimbursement", "accounts"])?;
         let zone = root.text("time_zone")?.map(|name| {
             TimeZone::get(&name).map_err(|_| {
                 root.wrong("time_zone", "`time_zone` must be an IANA name such as Europe/London")
@@ -250,9 +258,21 @@ impl Layer {
         Ok(Self {
             store: root.text("store")?.map(|path| beside(&file.path, &path)),
             zone: zone.transpose()?,
+            price_per_kwh: root.table("reimbursement")?.map(|table| read_price(&table)).transpose()?,
             accounts,
         })
     }
+}
+
+/// The price that a kilowatt-hour is reimbursed with. Rates change, so there is none in the program.
+fn read_price(table: &Table<'_>) -> Result<Money, Failure> {
+    table.only(&["price_per_kwh", "currency"])?;
+    let missing = |key: &str| table.wrong(key, format!("`{key}` is missing in reimbursement"));
+    let price = table.text("price_per_kwh")?.ok_or_else(|| missing("price_per_kwh"))?;
+    let price: Decimal = report::price(&price).map_err(|error| table.wrong("price_per_kwh", error))?;
+    let currency = table.text("currency")?.ok_or_else(|| missing("currency"))?;
+    let currency = report::currency(&currency).map_err(|error| table.wrong("currency", error))?;
+    Ok(Money::new(price, currency))
 }
 
 fn read_account(

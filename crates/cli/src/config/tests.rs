@@ -225,10 +225,13 @@ fn mistakes_of_a_file_are_told_with_their_line() {
         ("store = 3", "c.toml:1: `store` must be text in quotes, not a whole number"),
         ("store = ''", "c.toml:1: `store` is empty: write it here"),
         ("\nstor = 'x'", "c.toml:2: unknown key `stor`: did you mean `store`?"),
-        ("frequency = 3", "c.toml:1: unknown key `frequency`: known are `store`, `time_zone` and `accounts`"),
+        (
+            "frequency = 3",
+            "c.toml:1: unknown key `frequency`: known are `store`, `time_zone`, `reimbursement` and `accounts`",
+        ),
         (
             "\"a\\u001bb\" = 3",
-            "c.toml:1: unknown key `a\\u{1b}b`: known are `store`, `time_zone` and `accounts`",
+            "c.toml:1: unknown key `a\\u{1b}b`: known are `store`, `time_zone`, `reimbursement` and `accounts`",
         ),
         ("time_zone = 'Mars/Base'", "c.toml:1: `time_zone` must be an IANA name such as Europe/London"),
         ("accounts = 'home'", "c.toml:1: `accounts` must be a table, not text"),
