@@ -190,6 +190,18 @@ pub struct Revision {
     pub payload: Option<Hash>,
 }
 
+/// A revision, as it stands in the history of the whole store.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct Recorded {
+    /// Its place among all revisions of the store. Places rise, and some may be left out.
+    pub position: u64,
+    /// What was written.
+    pub revision: Revision,
+    /// The record as it was before, without its payload; `None` if it was not known.
+    pub before: Option<ChargingSession>,
+}
+
 /// A record that could not be mapped, kept until a later release can.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
@@ -318,6 +330,19 @@ pub trait SessionStore: fmt::Debug + Send + Sync {
 
     /// Everything that a session has been, oldest first.
     async fn revisions(&self, key: &SessionKey) -> Result<Vec<Revision>>;
+
+    /// Revisions that were written at `since` or later, of one account or of all, in the order in which they were
+    /// written, at most `limit`, beginning after the position `after`.
+    ///
+    /// Whoever goes on from the last position that was read misses none: a revision never appears before one that has
+    /// been seen.
+    async fn history(
+        &self,
+        account: Option<&Account>,
+        since: Timestamp,
+        after: Option<u64>,
+        limit: u32,
+    ) -> Result<Vec<Recorded>>;
 
     /// Sessions whose [handle](SessionKey::id) begins with these hexadecimal digits, with or without its hyphens; at
     /// most 10. None if they are no digits.

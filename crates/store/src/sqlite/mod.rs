@@ -16,8 +16,8 @@ use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
 use tokio::{sync::Semaphore, task::spawn_blocking};
 
 use crate::{
-    Account, Batch, Changes, Coverage, Filter, Hash, Lease, Quarantined, Revision, RunReport, SessionStore,
-    Slice, StoredSession,
+    Account, Batch, Changes, Coverage, Filter, Hash, Lease, Quarantined, Recorded, Revision, RunReport,
+    SessionStore, Slice, StoredSession,
 };
 
 mod error;
@@ -385,6 +385,17 @@ impl SessionStore for SqliteStore {
     async fn revisions(&self, key: &SessionKey) -> Result<Vec<Revision>> {
         let key = key.clone();
         self.read(move |t| read::revisions(t, &key)).await
+    }
+
+    async fn history(
+        &self,
+        account: Option<&Account>,
+        since: Timestamp,
+        after: Option<u64>,
+        limit: u32,
+    ) -> Result<Vec<Recorded>> {
+        let account = account.cloned();
+        self.read(move |t| read::history(t, account.as_ref(), since, after, limit)).await
     }
 
     async fn find(&self, handle: &str) -> Result<Vec<SessionKey>> {

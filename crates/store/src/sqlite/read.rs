@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned, de::IntoDeserializer a
 
 use super::{Failure, to_us};
 use crate::{
-    Account, Coverage, Filter, Hash, Quarantined, Reason, Revision, RunReport, Slice, StoredSession,
+    Account, Coverage, Filter, Hash, Quarantined, Reason, Recorded, Revision, RunReport, Slice, StoredSession,
 };
 
 /// More than any answer that is read, in bytes.
@@ -248,15 +248,49 @@ pub(super) fn revisions(c: &Connection, key: &SessionKey) -> Read<Vec<Revision>>
     let Some(id) = session_id(c, key)? else { return Ok(Vec::new()) };
     let sql = "SELECT r.number, r.at_us, r.reason, r.record, r.content, p.hash \
                FROM revisions r LEFT JOIN payloads p ON p.id = r.payload_id WHERE r.session_id = ? ORDER BY r.number";
-    rows(c, sql, [id], |row| {
-        let text = |column| row.get_ref(column)?.as_str().map_err(|_| Failure::Damaged);
-        Ok(Revision {
-            number: row.get(0)?,
-            at: instant(row.get(1)?)?,
-            reason: Reason::parse(text(2)?)?,
-            session: json(text(3)?)?,
-            content: row.get(4)?,
-            payload: row.get(5)?,
+    rows(c, sql, [id], revision)
+}
+
+/// A revision in the first columns: its number, when, why, the record and the two hashes.
+fn revision(row: &Row<'_>) -> Read<Revision> {
+    let text = |column| row.get_ref(column)?.as_str().map_err(|_| Failure::Damaged);
+    Ok(Revision {
+        number: row.get(0)?,
+        at: instant(row.get(1)?)?,
+        reason: Reason::parse(text(2)?)?,
+        session: json(text(3)?)?,
+        content: row.get(4)?,
+        payload: row.get(5)?,
+    })
+}
+
+pub(super) fn history(
+    c: &Connection,
+    of: Option<&Account>,
+    since: Timestamp,
+    after: Option<u64>,
+    limit: u32,
+) -> Read<Vec<Recorded>> {
+    let of = match of.map(|of| account_id(c, of)).transpose()? {
+        Some(None) => return Ok(Vec::new()),
+        Some(id) => id,
+        None => None,
+    };
+    // Where to begin is looked up in the index alone, so that records that are older are not read.
+    let sql = "SELECT r.number, r.at_us, r.reason, r.record, r.content, p.hash, r.id, b.record FROM revisions r \
+               LEFT JOIN payloads p ON p.id = r.payload_id \
+               LEFT JOIN revisions b ON b.session_id = r.session_id AND b.number = r.number - 1 \
+               WHERE r.id >= (SELECT min(id) FROM revisions INDEXED BY revisions_by_time WHERE at_us >= ?1) \
+               AND r.at_us >= ?1 AND r.id > ?2 \
+               AND (?3 IS NULL OR (SELECT account_id FROM sessions WHERE id = r.session_id) = ?3) \
+               ORDER BY r.id LIMIT ?4";
+    let after = after.map_or(0, |after| i64::try_from(after).unwrap_or(i64::MAX));
+    rows(c, sql, params![to_us(since), after, of, limit], |row| {
+        let before = row.get_ref(7)?.as_str_or_null().map_err(|_| Failure::Damaged)?;
+        Ok(Recorded {
+            position: row.get::<_, i64>(6)?.cast_unsigned(),
+            revision: revision(row)?,
+            before: before.map(json).transpose()?,
         })
     })
 }

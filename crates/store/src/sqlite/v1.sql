@@ -57,7 +57,7 @@ CREATE TABLE sessions (
 CREATE INDEX sessions_by_handle ON sessions (handle);
 CREATE INDEX sessions_by_start ON sessions (account_id, start_us);
 
--- Everything that sessions have been. Only ever added to.
+-- Everything that sessions have been. Only ever added to, in the order of `id`.
 CREATE TABLE revisions (
   id              INTEGER PRIMARY KEY,
   session_id      INTEGER NOT NULL REFERENCES sessions,
@@ -70,6 +70,7 @@ CREATE TABLE revisions (
   record          TEXT NOT NULL, -- JSON
   UNIQUE (session_id, number)
 ) STRICT;
+CREATE INDEX revisions_by_time ON revisions (at_us);
 
 -- The pieces of a session's current revision, for queries.
 CREATE TABLE intervals (
@@ -129,6 +130,7 @@ CREATE TABLE quarantine (
   reason        TEXT NOT NULL,
   first_seen_us INTEGER NOT NULL,
   last_seen_us  INTEGER NOT NULL,
+  context       TEXT, -- JSON: what the page said that the record itself does not
   PRIMARY KEY (account_id, payload_id)
 ) STRICT, WITHOUT ROWID;
 

@@ -7,7 +7,8 @@ use charging_sessions_core::{
     TimeWindow, Vehicle, Zone, ZoneSource,
 };
 use charging_sessions_store::{
-    Account, Batch, Changes, Filter, Hash, Lease, Reason, RunReport, SessionStore, Slice, content_hash,
+    Account, Batch, Changes, Filter, Hash, Lease, Reason, Recorded, RunReport, SessionStore, Slice,
+    content_hash,
 };
 use jiff::{SignedDuration, Timestamp};
 
@@ -40,6 +41,8 @@ macro_rules! each_test {
             rejected_records_are_kept_until_they_are_released,
             what_was_read_as_a_whole_is_covered,
             a_remapping_is_a_revision_of_its_own,
+            history_is_in_the_order_of_writing,
+            history_is_read_in_pages_of_one_account_or_of_all,
             runs_are_logged,
             one_writer_for_each_account,
             an_old_lease_is_refused,
@@ -602,6 +605,76 @@ pub(crate) async fn a_remapping_is_a_revision_of_its_own(store: &dyn SessionStor
     assert_eq!(again.unchanged, 4);
 }
 
+pub(crate) async fn history_is_in_the_order_of_writing(store: &dyn SessionStore) {
+    let (a, b) = (session("a", 0), session("b", 0));
+    let more = with_energy(a.clone(), 9);
+    write(store, page(&[b.clone(), a.clone()], 5)).await;
+    write(store, page(std::slice::from_ref(&a), 6)).await;
+    write(store, page(std::slice::from_ref(&a), 7)).await;
+    write(store, page(&[more.clone(), b.clone()], 8)).await;
+    let all = store.history(None, Timestamp::MIN, None, 100).await.unwrap();
+    let [a, b, more] = [a, b, more].map(stripped);
+    let found: Vec<_> = all
+        .iter()
+        .map(|it| (it.revision.at, it.revision.reason, &it.revision.session, it.before.as_ref()))
+        .collect();
+    assert_eq!(
+        found,
+        [
+            (at(5), Reason::New, &b, None),
+            (at(5), Reason::New, &a, None),
+            (at(6), Reason::Vanished, &b, Some(&b)),
+            (at(8), Reason::Changed, &more, Some(&a)),
+            (at(8), Reason::Returned, &b, Some(&b)),
+        ]
+    );
+    // They are the revisions of each record.
+    for recorded in &all {
+        let revisions = store.revisions(recorded.revision.session.key()).await.unwrap();
+        assert_eq!(revisions[recorded.revision.number as usize - 1], recorded.revision);
+    }
+    for (since, number) in [(5, 5), (6, 3), (7, 2), (8, 2), (9, 0)] {
+        assert_eq!(store.history(None, at(since), None, 100).await.unwrap(), all[5 - number..], "{since}");
+    }
+    assert!(store.history(None, Timestamp::MAX, None, 100).await.unwrap().is_empty());
+}
+
+pub(crate) async fn history_is_read_in_pages_of_one_account_or_of_all(store: &dyn SessionStore) {
+    assert!(store.history(None, Timestamp::MIN, None, 9).await.unwrap().is_empty());
+    for number in 0..5_i64 {
+        let name = if number % 2 == 0 { "home" } else { "work" };
+        let lease = store.begin(&account(name), at(0)).await.unwrap();
+        let mut session = session(&number.to_string(), number);
+        session.identity.key.account = name.parse().unwrap();
+        // Written at the same moment, or by a clock that was set back.
+        store
+            .commit(&*lease, part(&Slice { kinds: vec![], ..all() }, "", "", &[session], -number / 3))
+            .await
+            .unwrap();
+    }
+    let ids = |found: &[Recorded]| {
+        found.iter().map(|it| it.revision.session.key().source_id.clone()).collect::<Vec<_>>().join(" ")
+    };
+    for limit in [1, 2, 100] {
+        let (mut after, mut found) = (None, Vec::new());
+        loop {
+            let page = store.history(None, Timestamp::MIN, after, limit).await.unwrap();
+            assert!(page.len() <= limit as usize);
+            let Some(last) = page.last() else { break };
+            assert!(Some(last.position) > after);
+            after = Some(last.position);
+            found.extend(page);
+        }
+        assert_eq!(ids(&found), "0 1 2 3 4", "{limit}");
+    }
+    assert_eq!(ids(&store.history(Some(&home()), Timestamp::MIN, None, 9).await.unwrap()), "0 2 4");
+    assert_eq!(ids(&store.history(Some(&account("work")), Timestamp::MIN, None, 9).await.unwrap()), "1 3");
+    assert_eq!(ids(&store.history(None, at(0), None, 9).await.unwrap()), "0 1 2");
+    assert!(store.history(Some(&account("never")), Timestamp::MIN, None, 9).await.unwrap().is_empty());
+    assert!(store.history(None, Timestamp::MIN, Some(u64::MAX), 9).await.unwrap().is_empty());
+    assert!(store.history(None, Timestamp::MIN, None, 0).await.unwrap().is_empty());
+}
+
 pub(crate) async fn runs_are_logged(store: &dyn SessionStore) {
     let lease = store.begin(&home(), at(0)).await.unwrap();
     let mut all = Vec::new();
@@ -858,5 +931,6 @@ pub(crate) async fn what_is_not_there_is_not_an_error(store: &dyn SessionStore) 
     assert!(store.coverage(&home()).await.unwrap().is_empty());
     assert!(store.quarantine(Some(&home())).await.unwrap().is_empty());
     assert!(store.runs(&home(), 9).await.unwrap().is_empty());
+    assert!(store.history(Some(&home()), Timestamp::MIN, None, 9).await.unwrap().is_empty());
     assert!(store.accounts().await.unwrap().is_empty());
 }
