@@ -15,11 +15,17 @@ use charging_sessions_core::{
 };
 use jiff::Timestamp;
 
+#[cfg(any(feature = "sqlite", feature = "postgres"))]
+mod columns;
 mod hash;
+#[cfg(feature = "postgres")]
+mod postgres;
 #[cfg(feature = "sqlite")]
 mod sqlite;
 
 pub use hash::{Hash, InvalidHash, content_hash};
+#[cfg(feature = "postgres")]
+pub use postgres::{PostgresOptions, PostgresStore};
 #[cfg(feature = "sqlite")]
 pub use sqlite::SqliteStore;
 
