@@ -5,6 +5,7 @@ mod codegen;
 mod compile_time;
 mod fetch_spec;
 mod new_provider;
+mod postgres;
 mod prism;
 mod tidy;
 
@@ -73,6 +74,8 @@ enum Task {
         /// Folders under crates/providers; all unless named.
         providers: Vec<String>,
     },
+    /// Test the store on PostgreSQL, on a server that is started for it and gone afterwards.
+    Postgres,
     /// List what is untidy; fail if anything is.
     Tidy,
     /// Run everything that must hold.
@@ -113,6 +116,7 @@ fn run(arguments: Arguments) -> Result<()> {
             new_provider::run(&root, &name, &spec, operation.as_deref(), title.as_deref())
         }
         Task::CompileTime { providers } => compile_time::run(&root, &providers),
+        Task::Postgres => postgres::run(&root),
         Task::Tidy => tidy::run(&root),
         Task::Ci { skip_npm } => ci::run(&root, skip_npm),
     }
