@@ -7,7 +7,7 @@ use clap::{Parser, Subcommand, ValueEnum};
 use jiff::{SignedDuration, Span, SpanRelativeTo, Timestamp, Zoned, civil, tz::TimeZone};
 
 use crate::{
-    auth, check, demo, doctor,
+    auth, backfill, check, demo, diff, doctor,
     exit::{Code, Failure},
     fetch, init, manual, provider, quarantine, remap, show, stored, summary, sync, webhook,
 };
@@ -39,6 +39,8 @@ pub(crate) enum Command {
     Fetch(Box<fetch::FetchArgs>),
     /// Brings the store up to date: reads what is new or may have changed, and nothing else.
     Sync(sync::SyncArgs),
+    /// Reads the past of an account, part by part, and tells what of it has been read. It may be interrupted at any time.
+    Backfill(backfill::BackfillArgs),
     /// Prints sessions of the store.
     Sessions(Box<stored::SessionsArgs>),
     /// Prints everything that is known of one session.
@@ -47,7 +49,9 @@ pub(crate) enum Command {
     Summary(Box<summary::SummaryArgs>),
     /// Tells what is odd about sessions of the store, each by itself and side by side.
     Check(Box<check::CheckArgs>),
-    /// Prints records that could not be read, and are kept until they can.
+    /// Tells what providers have changed since the last run or any other time: new, corrected, vanished.
+    Diff(diff::DiffArgs),
+    /// Prints records that could not be read and are kept until they can, or tries them again.
     Quarantine(quarantine::QuarantineArgs),
     /// Works with the bytes that sessions were read from.
     #[command(subcommand)]
@@ -78,10 +82,12 @@ impl Command {
             Self::Init(args) => init::run(&args, shared),
             Self::Fetch(args) => fetch::run(*args, shared).await,
             Self::Sync(args) => sync::run(&args, shared).await,
+            Self::Backfill(args) => backfill::run(&args, shared).await,
             Self::Sessions(args) => stored::run(&args, shared).await,
             Self::Show(args) => show::run(&args, shared).await,
             Self::Summary(args) => summary::run(&args, shared).await,
             Self::Check(args) => check::run(&args, shared).await,
+            Self::Diff(args) => diff::run(&args, shared).await,
             Self::Quarantine(args) => quarantine::run(&args, shared).await,
             Self::Raw(command) => remap::run(&command, shared).await,
             Self::Webhook(command) => webhook::run(&command).await,
@@ -185,7 +191,7 @@ fn window(from: Timestamp, until: Timestamp, otherwise: &str) -> Result<TimeWind
     TimeWindow::new(from, until).ok_or_else(|| Failure::usage(otherwise))
 }
 
-fn instant(name: &str, text: &str, zone: &TimeZone) -> Result<Timestamp, Failure> {
+pub(crate) fn instant(name: &str, text: &str, zone: &TimeZone) -> Result<Timestamp, Failure> {
     if let Ok(instant) = text.parse::<Timestamp>() {
         return Ok(instant);
     }

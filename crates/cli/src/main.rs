@@ -4,15 +4,18 @@
 
 mod args;
 mod auth;
+mod backfill;
 mod check;
 mod config;
 mod demo;
+mod diff;
 mod doctor;
 mod exit;
 mod fetch;
 mod init;
 mod manual;
 mod output;
+mod progress;
 mod provider;
 mod quarantine;
 mod read;
@@ -38,7 +41,7 @@ fn main() -> std::process::ExitCode {
         .with_env_filter(
             EnvFilter::try_from_env("CHARGING_SESSIONS_LOG").unwrap_or_else(|_| EnvFilter::new("warn")),
         )
-        .with_writer(std::io::stderr)
+        .with_writer(progress::Messages)
         .init();
     match run(args) {
         Ok(code) => code.into(),

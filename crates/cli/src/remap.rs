@@ -3,7 +3,8 @@
 use std::io::{self, BufWriter, Write};
 
 use charging_sessions::{
-    AssetKind, ChargingSession, Payload, RecordKind, SessionPage, der_connect, ev_energy, podero,
+    AssetKind, ChargingSession, Parties, Payload, RecordContext, RecordKind, SessionPage, checks,
+    der_connect, ev_energy, podero,
 };
 use charging_sessions_store::{Account, SessionStore as _, content_hash};
 use jiff::Timestamp;
@@ -95,14 +96,30 @@ fn account(session: &ChargingSession) -> Account {
 /// What the mapping of today makes of the bytes that `before` was made of.
 fn again(before: &ChargingSession, payload: &Payload) -> Result<ChargingSession, String> {
     let key = before.key();
-    let at = before.provenance.fetched_at;
+    let context =
+        RecordContext::new(key.kind, &before.provenance).with_parties(Parties::clone(&before.parties));
+    let sessions = map(&account(before), &context, payload)?;
+    let mut now =
+        sessions.into_iter().find(|session| session.key() == key).ok_or("it has another key now")?;
+    now.provenance.endpoint = before.provenance.endpoint.clone();
+    now.identity.parent = now.identity.parent.or_else(|| before.identity.parent.clone());
+    Ok(now)
+}
+
+/// What the mapping of today makes of the bytes of one record: the session, and those that came inside of it.
+pub(crate) fn map(
+    account: &Account,
+    context: &RecordContext,
+    payload: &Payload,
+) -> Result<Vec<ChargingSession>, String> {
+    let at = context.origin.fetched_at;
     let text = std::str::from_utf8(payload.as_bytes()).map_err(|_| "the bytes are not text".to_owned())?;
-    let page = match key.provider {
+    let page = match account.provider {
         ev_energy::PROVIDER => {
             let mut mapping = ev_energy::Mapping::default();
-            mapping.account = key.account.clone();
+            mapping.account = account.account.clone();
             let body = format!("[{text}]").into();
-            if key.kind == RecordKind::PlugIn {
+            if context.kind == RecordKind::PlugIn {
                 mapping.plug_ins(&body, at)
             } else {
                 mapping.sub_sessions(&body, at)
@@ -110,29 +127,27 @@ fn again(before: &ChargingSession, payload: &Payload) -> Result<ChargingSession,
         }
         podero::PROVIDER => {
             let mut mapping = podero::Mapping::default();
-            mapping.account = key.account.clone();
-            mapping.user_id.clone_from(&before.parties.user_id);
+            mapping.account = account.account.clone();
+            mapping.user_id.clone_from(&context.parties.user_id);
             mapping.vehicle_id =
-                before.parties.vehicle.as_ref().and_then(|vehicle| vehicle.source_id.clone());
+                context.parties.vehicle.as_ref().and_then(|vehicle| vehicle.source_id.clone());
             mapping.page(&format!(r#"{{"total":1,"items":[{text}]}}"#).into(), at)
         }
         der_connect::PROVIDER => {
             let mut mapping = der_connect::Mapping::default();
-            mapping.account = key.account.clone();
-            let point = before.parties.charge_point.as_ref().map(|_| AssetKind::ChargePoint);
-            mapping.entity_kind = before.parties.vehicle.as_ref().map(|_| AssetKind::Vehicle).or(point);
+            mapping.account = account.account.clone();
+            let point = context.parties.charge_point.as_ref().map(|_| AssetKind::ChargePoint);
+            mapping.entity_kind = context.parties.vehicle.as_ref().map(|_| AssetKind::Vehicle).or(point);
             mapping.page(&format!(r#"{{"data":[{text}]}}"#).into(), at)
         }
         other => return Err(format!("this program has no mapping for {other}")),
     };
-    let SessionPage { sessions, rejected, .. } = page.map_err(|error| error.to_string())?;
+    let SessionPage { mut sessions, rejected, .. } = page.map_err(|error| error.to_string())?;
     if let Some(rejected) = rejected.first() {
         return Err(rejected.to_string());
     }
-    let mut now =
-        sessions.into_iter().find(|session| session.key() == key).ok_or("it has another key now")?;
-    now.provenance.endpoint = before.provenance.endpoint.clone();
-    now.identity.parent = now.identity.parent.or_else(|| before.identity.parent.clone());
-    charging_sessions::checks::screen(&mut now, &charging_sessions::checks::Limits::default());
-    Ok(now)
+    for session in &mut sessions {
+        checks::screen(session, &checks::Limits::default());
+    }
+    Ok(sessions)
 }

@@ -6,19 +6,24 @@ use std::{
 };
 
 use charging_sessions::AccountId;
-use charging_sessions_http::default_transport;
-use charging_sessions_store::{Account as Key, SessionStore, Slice};
-use charging_sessions_sync::{AccountSync, Event, Report};
-use jiff::{SignedDuration, civil::Date, tz::TimeZone};
+use charging_sessions_http::{Transport, default_transport};
+use charging_sessions_store::{Account as Key, SessionStore};
+use charging_sessions_sync::{AccountSync, CancellationToken, Report};
+use futures_util::{StreamExt as _, stream};
+use jiff::{SignedDuration, Timestamp, civil::Date, tz::TimeZone};
 use serde_json::json;
-use tokio_util::sync::CancellationToken;
 
 use crate::{
     args::{SharedArgs, length},
     config::{Account, Config},
     exit::{Code, Failure},
-    stored, text,
+    progress::{Progress, print, tell},
+    quarantine::{self, Retried},
+    stored,
 };
+
+/// How many accounts are read at the same time.
+const ACCOUNTS: usize = 4;
 
 /// What to bring up to date, and how far back.
 #[derive(Debug, clap::Args)]
@@ -47,56 +52,101 @@ pub(crate) struct SyncArgs {
 pub(crate) async fn run(args: &SyncArgs, shared: &SharedArgs) -> Result<Code, Failure> {
     let config = Config::load(shared)?;
     let accounts = config.named(&args.accounts)?;
-    let store: Arc<dyn SessionStore> = Arc::new(stored::open(&config)?);
-    let transport = default_transport()?;
-    let stop = stop_on_interrupt();
-    let mut codes = Vec::new();
-    for account in accounts {
-        if stop.is_cancelled() {
-            break;
+    let wanted = Wanted {
+        since: args.since.map(|day| first_instant(day, &config.zone)),
+        until: None,
+        look_back: args.look_back,
+        full: args.full,
+        dry_run: args.dry_run,
+        json: args.json,
+    };
+    Runs::begin(&config, wanted)?.all(&accounts).await
+}
+
+/// What the runs of one command have in common, besides their accounts.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Wanted {
+    pub(crate) since: Option<Timestamp>,
+    pub(crate) until: Option<Timestamp>,
+    pub(crate) look_back: Option<SignedDuration>,
+    pub(crate) full: bool,
+    pub(crate) dry_run: bool,
+    pub(crate) json: bool,
+}
+
+/// Brings accounts up to date, several at the same time.
+#[derive(Debug)]
+pub(crate) struct Runs<'a> {
+    config: &'a Config,
+    wanted: Wanted,
+    transport: Arc<dyn Transport>,
+    stop: CancellationToken,
+    pub(crate) store: Arc<dyn SessionStore>,
+}
+
+impl<'a> Runs<'a> {
+    pub(crate) fn begin(config: &'a Config, wanted: Wanted) -> Result<Self, Failure> {
+        let store = Arc::new(stored::open(config)?);
+        Ok(Self { config, wanted, transport: default_transport()?, stop: stop_on_interrupt(), store })
+    }
+
+    pub(crate) async fn all(&self, accounts: &[&Account]) -> Result<Code, Failure> {
+        let runs = accounts.iter().map(|account| self.one(account));
+        let codes: Vec<_> = stream::iter(runs).buffered(ACCOUNTS).collect().await;
+        let mut codes = codes.into_iter().collect::<Result<Vec<_>, _>>()?;
+        if self.stop.is_cancelled() {
+            tell("stopped; the same command goes on where this one ended");
+            codes.push(Code::Later);
         }
-        let built = match account.build(Arc::clone(&transport)).await {
-            Ok(built) => built,
-            Err(failure) => {
-                codes.push(failed(account, &failure, args.json)?);
-                continue;
-            }
-        };
+        Ok(Code::of_all(codes))
+    }
+
+    async fn one(&self, account: &Account) -> Result<Code, Failure> {
+        if self.stop.is_cancelled() {
+            return Ok(Code::Later);
+        }
+        match self.read(account).await {
+            Ok(report) => done(&report, self.wanted.json),
+            Err(failure) => failed(account, &failure, self.wanted.json),
+        }
+    }
+
+    async fn read(&self, account: &Account) -> Result<Report, Failure> {
+        let built = account.build(Arc::clone(&self.transport)).await?;
         let key = Key { provider: built.provider, account: built.account.clone() };
+        if !self.wanted.dry_run {
+            let Retried { read, .. } = quarantine::retry(&*self.store, &key, false).await?;
+            if read > 0 {
+                tell(&format!("{}: {read} records of the quarantine can be read now", account.name));
+            }
+        }
+        let (progress, sent) = (Progress::of(account.name.clone()), Arc::clone(&built.requests));
         let requests = Arc::clone(&built.requests);
-        let mut sync = AccountSync::new(built.source, Arc::clone(&store), key, built.kinds)
-            .full(args.full)
-            .dry_run(args.dry_run)
-            .stop(stop.clone())
+        let mut sync = AccountSync::new(built.source, Arc::clone(&self.store), key, built.kinds)
+            .full(self.wanted.full)
+            .dry_run(self.wanted.dry_run)
+            .stop(self.stop.clone())
+            .observer(move |event| progress.show(event, sent.requests()))
             .requests(move || requests.requests());
         if let Some(assets) = built.assets {
             sync = sync.assets(assets);
         }
-        let first =
-            args.since.map(|day| first_instant(day, &config.zone)).or_else(|| account.since(&config.zone));
-        if let Some(since) = first {
+        if let Some(since) = self.wanted.since.or_else(|| account.since(&self.config.zone)) {
             sync = sync.since(since);
         }
-        if let Some(length) = args.look_back {
+        if let Some(until) = self.wanted.until {
+            sync = sync.until(until);
+        }
+        if let Some(length) = self.wanted.look_back {
             sync = sync.look_back(length);
         }
-        let name = account.name.clone();
-        sync = sync.observer(move |event| tell(&name, event));
-        codes.push(match sync.run().await {
-            Ok(report) => done(&report, args.json)?,
-            Err(error) => failed(account, &Failure::from(error), args.json)?,
-        });
+        Ok(sync.run().await?)
     }
-    if stop.is_cancelled() {
-        eprintln!("stopped; the same command goes on where this one ended");
-        codes.push(Code::Later);
-    }
-    Ok(Code::of_all(codes))
 }
 
-fn first_instant(day: Date, zone: &TimeZone) -> jiff::Timestamp {
+pub(crate) fn first_instant(day: Date, zone: &TimeZone) -> Timestamp {
     // A day begins at its first instant, which is not midnight everywhere on every day.
-    day.to_zoned(zone.clone()).map(|day| day.timestamp()).unwrap_or(jiff::Timestamp::MIN)
+    day.to_zoned(zone.clone()).map_or(Timestamp::MIN, |day| day.timestamp())
 }
 
 /// A token that the first interrupt cancels. The second one ends the program, as it would without us.
@@ -105,7 +155,7 @@ fn stop_on_interrupt() -> CancellationToken {
     let told = stop.clone();
     tokio::spawn(async move {
         if tokio::signal::ctrl_c().await.is_ok() {
-            eprintln!("stopping as soon as what has come is written; once more stops at once");
+            tell("stopping as soon as what has come is written; once more stops at once");
             told.cancel();
         }
         if tokio::signal::ctrl_c().await.is_ok() {
@@ -115,32 +165,7 @@ fn stop_on_interrupt() -> CancellationToken {
     stop
 }
 
-/// One line on standard error for what a person waits for.
-fn tell(account: &AccountId, event: &Event<'_>) {
-    match event {
-        Event::Planned { slices, skipped } => {
-            eprintln!("{account}: {slices} parts to read, {skipped} are settled");
-        }
-        Event::SliceBegun { slice, resumed: true } => eprintln!("{account}: goes on in {}", part(slice)),
-        Event::SliceCompleted { slice } => eprintln!("{account}: has read {}", part(slice)),
-        Event::SliceFailed { slice, error } => {
-            eprintln!("{account}: {} failed: {}", part(slice), text::visible(&error.to_string()));
-        }
-        _ => {}
-    }
-}
-
-fn part(slice: &Slice) -> String {
-    let asset = slice.asset.as_ref().map(|asset| text::visible(&asset.to_string()).into_owned());
-    let of = asset.map(|asset| format!(" of {asset}")).unwrap_or_default();
-    match slice.window {
-        Some(window) => format!("{} to {}{of}", window.from(), window.until()),
-        None => format!("everything{of}"),
-    }
-}
-
 fn done(report: &Report, as_json: bool) -> Result<Code, Failure> {
-    let mut out = io::stdout().lock();
     if as_json {
         let counts = report.counts;
         let failures: Vec<_> = report.failures.iter().map(|failure| failure.error.to_string()).collect();
@@ -163,9 +188,9 @@ fn done(report: &Report, as_json: bool) -> Result<Code, Failure> {
             "dry_run": report.dry_run,
             "failures": failures,
         });
-        writeln!(out, "{record}")?;
+        print(|| writeln!(io::stdout(), "{record}"))?;
     } else {
-        writeln!(out, "{report}")?;
+        print(|| writeln!(io::stdout(), "{report}"))?;
     }
     Ok(match (report.complete, report.failures.first(), report.resume_at) {
         (true, ..) if report.counts.quarantined > 0 => Code::Rejects,
@@ -178,7 +203,7 @@ fn done(report: &Report, as_json: bool) -> Result<Code, Failure> {
 }
 
 fn failed(account: &Account, failure: &Failure, as_json: bool) -> Result<Code, Failure> {
-    eprintln!("error: {}: {failure}", account.name);
+    tell(&format!("error: {}: {failure}", account.name));
     if as_json {
         let record = json!({
             "provider": account.provider.id(),
@@ -186,7 +211,7 @@ fn failed(account: &Account, failure: &Failure, as_json: bool) -> Result<Code, F
             "complete": false,
             "failures": [failure.to_string()],
         });
-        writeln!(io::stdout().lock(), "{record}")?;
+        print(|| writeln!(io::stdout(), "{record}"))?;
     }
     Ok(failure.code())
 }

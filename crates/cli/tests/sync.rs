@@ -10,6 +10,10 @@ use std::{
     time::Duration,
 };
 
+use charging_sessions::{
+    Endpoint, IssueCode, Provenance, RecordContext, RecordKind, RejectedRecord, ev_energy,
+};
+use charging_sessions_store::{Account, Batch, SessionStore as _, Slice, SqliteStore};
 use charging_sessions_testkit::{
     conformance::identifiers,
     sandbox::{
@@ -18,6 +22,7 @@ use charging_sessions_testkit::{
     },
 };
 use common::{Ran, program, run, run_beside};
+use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -105,6 +110,24 @@ async fn a_copy_is_made_kept_and_looked_at() {
     assert!(vanished.out.contains(&id(removed)) && vanished.out.lines().count() == 1, "{}", vanished.out);
 
     let key = format!("ev-energy/home/segment/{}", id(corrected));
+    let diff = ran(&home, &["diff", "--format", "json"]).await;
+    assert_eq!(diff.code, 0, "{}", diff.err);
+    let diff: Vec<Value> = diff.out.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let told = |reason: &str| diff.iter().find(|change| change["reason"] == reason).unwrap();
+    assert_eq!(diff.len(), 2, "{diff:?}");
+    assert_eq!(told("changed")["key"]["source_id"], id(corrected));
+    let energy =
+        |change: &Value| change["place"] == "energy.readings.0.energy_wh" && change["after"] == "4321";
+    assert!(told("changed")["changes"].as_array().unwrap().iter().any(energy), "{diff:?}");
+    assert_eq!(told("vanished")["key"]["source_id"], id(removed));
+    let diff = ran(&home, &["diff", "--since", "2026-01-01", "--no-new"]).await;
+    assert_eq!(
+        diff.out.lines().filter(|line| line.starts_with("changed ev-energy/home/segment/")).count(),
+        1
+    );
+    let all = ran(&home, &["diff", "--since", "2026-01-01", "--format", "json"]).await;
+    assert_eq!(all.out.lines().count(), truth.len() + 2, "{}", all.err);
+
     let shown = ran(&home, &["show", &key, "--revisions"]).await;
     assert_eq!(shown.code, 0, "{}", shown.err);
     assert!(shown.out.contains("energy.readings.0.energy_wh: "), "{}", shown.out);
@@ -137,6 +160,76 @@ async fn records_that_cannot_be_read_are_told_and_kept() {
     let kept = ran(&home, &["quarantine", "--json"]).await;
     let kept: Value = serde_json::from_str(&kept.out).unwrap();
     assert_eq!((&kept["code"], &kept["account"]), (&json!("id.missing"), &json!("home")));
+    let retried = ran(&home, &["quarantine", "retry"]).await;
+    assert_eq!(retried.code, 4, "{}", retried.err);
+    assert!(retried.out.starts_with("ev-energy/home: 0 read now, 1 stay in quarantine"), "{}", retried.out);
+}
+
+/// As an earlier release would have left it: records that this one can read, and one that was kept without its context.
+#[tokio::test(flavor = "multi_thread")]
+async fn records_of_the_quarantine_are_tried_again() {
+    let sandbox = sandbox().await;
+    let home = home(&[("home", &sandbox.base_url())]);
+    let account = Account { provider: ev_energy::PROVIDER, account: "home".parse().unwrap() };
+    let at = |minute: i64| Timestamp::UNIX_EPOCH + SignedDuration::from_mins(minute);
+    let origin = Provenance::new(Endpoint::new("GET /charging_sub_sessions", Some("2")), at(1), 0);
+    let record = |energy: u32| {
+        json!({"id": "early", "start": "2026-09-01T01:00:00Z", "energy_delivered_watt_hours": energy})
+            .to_string()
+    };
+    {
+        let store = SqliteStore::open(home.path().join("sessions.sqlite")).unwrap();
+        let lease = store.begin(&account, at(1)).await.unwrap();
+        let rejected = |bytes: String| {
+            RejectedRecord::new(IssueCode::RECORD_UNREADABLE, "/0", "the record is no object", bytes)
+        };
+        let context = RecordContext::new(RecordKind::Segment, &origin);
+        let mut from = None;
+        // The same session in two states: the later one counts.
+        for (minute, rejects) in [
+            (2, vec![rejected(record(7000)).with_context(&context), rejected("{}".to_owned())]),
+            (3, vec![rejected(record(9000)).with_context(&context)]),
+        ] {
+            let slice = Slice { window: None, asset: None, kinds: vec![RecordKind::Segment] };
+            let mut batch = Batch::new(slice, from.take(), at(minute));
+            batch.next = Some("more".into());
+            from.clone_from(&batch.next);
+            batch.rejected = rejects;
+            store.commit(&*lease, batch).await.unwrap();
+        }
+    }
+    let dry = ran(&home, &["quarantine", "retry", "--dry-run"]).await;
+    assert!(dry.out.starts_with("ev-energy/home: 2 would be read now, 1 stay in quarantine"), "{}", dry.out);
+    assert_eq!(stored(&home).await.len(), 0);
+    let synced = ran(&home, &["sync"]).await;
+    assert!(synced.err.contains("home: 2 records of the quarantine can be read now"), "{}", synced.err);
+    let shown = ran(&home, &["show", "ev-energy/home/segment/early", "--json"]).await;
+    let shown: Value = serde_json::from_str(&shown.out).unwrap();
+    assert_eq!(shown["session"]["energy"]["readings"][0]["energy_wh"], "9000", "{shown}");
+    assert_eq!(ran(&home, &["quarantine", "--json"]).await.out.lines().count(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_backfill_tells_what_has_been_read() {
+    let sandbox = sandbox().await;
+    let home = home(&[("home", &sandbox.base_url())]);
+    let backfill = ran(&home, &["backfill", "--from", "2026-10-01", "--until", "2026-11-01"]).await;
+    assert_eq!(backfill.code, 0, "{}", backfill.err);
+    // Windows of 30 days, whose borders are the same in every run.
+    let read = "ev-energy/home: has been read: 2026-09-04 01:00 BST to 2026-11-03 00:00 GMT";
+    assert!(backfill.out.lines().any(|line| line == read), "{}", backfill.out);
+    let some = stored(&home).await.len();
+    let more = ran(&home, &["backfill", "home", "--from", "2026-08-01", "--json"]).await;
+    assert_eq!(more.code, 0, "{}", more.err);
+    let lines: Vec<Value> = more.out.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let parts = lines[1]["read"].as_array().unwrap();
+    assert_eq!((lines.len(), parts.len()), (2, 1), "neighbours are one: {lines:?}");
+    assert!(parts[0]["from"].as_str().unwrap() < "2026-08-01T00:00:00Z", "{parts:?}");
+    let truth = identifiers(&sandbox.truth(), "/id");
+    assert!(some > 0 && some < truth.len());
+    assert_eq!(stored(&home).await, truth);
+    let wrong = ran(&home, &["backfill", "--from", "2026-10-01", "--until", "2026-09-01"]).await;
+    assert_eq!((wrong.code, wrong.err.trim()), (2, "error: --until must be after --from"));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -52,5 +52,5 @@ pub use sensitive::Sensitive;
 pub use session::*;
 pub use source::{
     AssetSource, AssetSourceExt, ChargingSessionSource, ChargingSessionSourceExt, IntervalSource,
-    RejectedRecord, SessionIntervals, SessionPage, pages,
+    RecordContext, RejectedRecord, SessionIntervals, SessionPage, pages,
 };

@@ -5,10 +5,11 @@ use std::{fmt, sync::Arc};
 use async_trait::async_trait;
 use futures_core::stream::BoxStream;
 use futures_util::{StreamExt as _, stream};
+use serde::{Deserialize, Serialize};
 
 use crate::{
     Asset, AssetPage, Capabilities, ChargingSession, Cursor, Error, ErrorKind, Interval, Issue, IssueCode,
-    Payload, ProviderId, Result, SessionKey, SessionQuery,
+    Parties, Payload, Provenance, ProviderId, RecordKind, Result, SessionKey, SessionQuery,
 };
 
 /// A provider account from which charging sessions can be read.
@@ -174,6 +175,36 @@ pub struct RejectedRecord {
     pub reason: String,
     /// The record, byte for byte.
     pub payload: Payload,
+    /// What else is known of it. Without this, it can be shown and cannot be tried again.
+    pub context: Option<Box<RecordContext>>,
+}
+
+/// What a mapping knows of a record besides its bytes: what a later release needs to try again.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct RecordContext {
+    /// The level that the record is of.
+    pub kind: RecordKind,
+    /// Which operation gave it, when, and which version of the mapping could not read it.
+    pub origin: Provenance,
+    /// Whom the request named, where the record does not: its vehicle, its user. A vehicle or charge point without an
+    /// identifier says what the record's own identifier is of.
+    #[serde(default)]
+    pub parties: Parties,
+}
+
+impl RecordContext {
+    /// A record of this level and from there.
+    pub fn new(kind: RecordKind, origin: &Provenance) -> Self {
+        Self { kind, origin: origin.clone(), parties: Parties::default() }
+    }
+
+    /// Adds whom the request named.
+    #[must_use]
+    pub fn with_parties(mut self, parties: Parties) -> Self {
+        self.parties = parties;
+        self
+    }
 }
 
 impl RejectedRecord {
@@ -184,7 +215,21 @@ impl RejectedRecord {
         reason: impl Into<String>,
         payload: impl Into<Payload>,
     ) -> Self {
-        Self { id: None, code, path: path.into(), reason: reason.into(), payload: payload.into() }
+        Self {
+            id: None,
+            code,
+            path: path.into(),
+            reason: reason.into(),
+            payload: payload.into(),
+            context: None,
+        }
+    }
+
+    /// Adds what else is known.
+    #[must_use]
+    pub fn with_context(mut self, context: &RecordContext) -> Self {
+        self.context = Some(Box::new(context.clone()));
+        self
     }
 
     /// Adds the provider's identifier.

@@ -4,8 +4,8 @@ use std::{borrow::Cow, collections::BTreeMap, fmt};
 
 use bytes::Bytes;
 use charging_sessions_core::{
-    ChargingSession, Error, ErrorKind, Issue, IssueCode, Payload, Provenance, RejectedRecord, Result,
-    SessionKey, SessionPage, SessionStatus, Severity,
+    ChargingSession, Error, ErrorKind, Issue, IssueCode, Payload, Provenance, RecordContext, RejectedRecord,
+    Result, SessionKey, SessionPage, SessionStatus, Severity,
 };
 use serde::{
     Deserialize, Deserializer,
@@ -42,8 +42,21 @@ pub struct Decodable<T> {
 
 impl<T> Decoded<T> {
     /// Takes the identifier out of each record with `id`, and rejects those without one as
-    /// [`IssueCode::ID_MISSING`]. `at` is the JSON pointer of the array, as for [`records`].
+    /// [`IssueCode::ID_MISSING`]. `at` is the JSON pointer of the array, as for [`records`]. The page has no sessions yet;
+    /// what was rejected is in it, with `context`.
     pub fn identified(
+        self,
+        at: &str,
+        context: &RecordContext,
+        id: impl Fn(&mut T) -> Option<String>,
+    ) -> (Vec<(String, Decodable<T>)>, SessionPage) {
+        let (records, rejected) = self.named(at, id);
+        let mut page = SessionPage::default();
+        page.rejected.extend(rejected.into_iter().map(|record| record.with_context(context)));
+        (records, page)
+    }
+
+    fn named(
         self,
         at: &str,
         id: impl Fn(&mut T) -> Option<String>,
@@ -67,12 +80,12 @@ impl<T> Decoded<T> {
     pub fn sessions(
         self,
         at: &str,
+        context: &RecordContext,
         id: impl Fn(&mut T) -> Option<String>,
         map: impl FnMut((String, Decodable<T>)) -> ChargingSession,
     ) -> SessionPage {
-        let (records, rejected) = self.identified(at, id);
-        let mut page = SessionPage::new(records.into_iter().map(map).collect(), None);
-        page.rejected = rejected;
+        let (records, mut page) = self.identified(at, context, id);
+        page.sessions = records.into_iter().map(map).collect();
         page
     }
 }
@@ -102,7 +115,7 @@ pub fn complete<T: DeserializeOwned>(
     what: &str,
     id: impl Fn(&mut T) -> Option<String>,
 ) -> Result<Vec<(String, T)>> {
-    let (elements, rejected) = records(body, elements, at).identified(at, id);
+    let (elements, rejected) = records(body, elements, at).named(at, id);
     match rejected.first() {
         Some(rejected) => Err(Error::new(ErrorKind::Protocol, format!("the list of {what}: {rejected}"))),
         None => Ok(elements.into_iter().map(|(id, element)| (id, element.value)).collect()),
@@ -555,6 +568,7 @@ impl<'de> Deserialize<'de> for Members<'de> {
 mod tests {
     use std::collections::BTreeMap;
 
+    use charging_sessions_core::{Endpoint, RecordKind};
     use proptest::prelude::*;
 
     use super::*;
@@ -629,13 +643,16 @@ mod tests {
         }
         let body = Bytes::from_static(br#"{"items": [{"id": "a"}, {"id": ""}, {}, 7]}"#);
         let decoded = records::<Named>(&body, &items(&body).unwrap(), "/items");
-        let (records, rejected) = decoded.identified("/items", |record| record.id.take());
+        let origin = Provenance::new(Endpoint::new("GET /", None), jiff::Timestamp::UNIX_EPOCH, 1);
+        let context = RecordContext::new(RecordKind::Charge, &origin);
+        let (records, page) = decoded.identified("/items", &context, |record| record.id.take());
         assert_eq!(
             records.iter().map(|(id, record)| (id.as_str(), record.index)).collect::<Vec<_>>(),
             [("a", 0)]
         );
-        let mut paths: Vec<_> = rejected.iter().map(|record| record.path.as_str()).collect();
+        let mut paths: Vec<_> = page.rejected.iter().map(|record| record.path.as_str()).collect();
         paths.sort();
+        assert!(page.rejected.iter().all(|record| record.context.as_deref() == Some(&context)));
         assert_eq!(paths, ["/items/1/id", "/items/2/id", "/items/3"]);
     }
 

@@ -21,7 +21,7 @@ use tokio::{
     sync::Semaphore,
     time::{Instant, sleep, timeout},
 };
-use tracing::debug;
+use tracing::{debug, warn};
 use url::{Origin, Url};
 
 use crate::{
@@ -188,6 +188,8 @@ impl From<Error> for Failure {
 
 /// How many redirects of one request are followed.
 const MOST_REDIRECTS: usize = 5;
+/// A wait that somebody who watches would take for a program that hangs.
+pub(crate) const LONG: Duration = Duration::from_secs(5);
 /// How often one hop may find its credentials gone again before it has used them.
 const MOST_RENEWALS: usize = 3;
 
@@ -232,13 +234,12 @@ impl Pipeline {
                     return Err(if is_final { error.exhausted() } else { error });
                 }
             };
-            debug!(
-                attempt,
-                wait_ms = millis(wait),
-                reason = error.kind().as_str(),
-                status = error.status(),
-                "trying again"
-            );
+            let (wait_ms, reason, status) = (millis(wait), error.kind().as_str(), error.status());
+            if wait >= LONG {
+                warn!(attempt, wait_ms, reason, status, "trying again, after a while");
+            } else {
+                debug!(attempt, wait_ms, reason, status, "trying again");
+            }
             if asked.is_none() {
                 paused = paused.saturating_add(wait);
                 if error.kind() == ErrorKind::RateLimited {

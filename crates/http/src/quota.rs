@@ -7,9 +7,9 @@ use tokio::{
     sync::Notify,
     time::{Instant, timeout_at},
 };
-use tracing::debug;
+use tracing::{debug, warn};
 
-use crate::lock;
+use crate::{lock, pipeline::LONG};
 
 /// At most `requests` starts within any stretch of time as long as `per`.
 ///
@@ -80,7 +80,12 @@ impl Gate {
             };
             if !told {
                 told = true;
-                debug!(wait_ms = millis(until - Instant::now()), "waiting for the quota");
+                let wait = until - Instant::now();
+                if wait >= LONG {
+                    warn!(wait_ms = millis(wait), "waiting for the quota, for a while");
+                } else {
+                    debug!(wait_ms = millis(wait), "waiting for the quota");
+                }
             }
             // Running out of time is as good a reason to look again as being told to.
             let _ = timeout_at(until, self.changed.notified()).await;

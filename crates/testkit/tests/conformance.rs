@@ -59,6 +59,7 @@ enum Breaks {
     PanicsOnOddFields,
     DropsOddRecords,
     FailsThePageForARecord,
+    RejectsWithoutContext,
     TakesAnythingForAPage,
     TakesAnyJsonForAPage,
     ShowsItsSecret,
@@ -250,7 +251,13 @@ impl Memory {
                     return Err(Error::new(ErrorKind::Protocol, "a record has no `id`"));
                 }
                 let code = IssueCode::ID_MISSING;
-                page.rejected.push(RejectedRecord::new(code, "/id", "there is no `id`", payload));
+                let origin = Provenance::new(Endpoint::new("GET /sessions", None), answer.received_at, 1);
+                let context = RecordContext::new(RecordKind::PlugIn, &origin);
+                let rejected = RejectedRecord::new(code, "/id", "there is no `id`", payload);
+                page.rejected.push(match self.breaks {
+                    Breaks::RejectsWithoutContext => rejected,
+                    _ => rejected.with_context(&context),
+                });
                 continue;
             };
             let start = record["start"].as_str().and_then(|start| start.parse().ok());
@@ -497,6 +504,7 @@ async fn every_check_is_tripped_by_a_source_that_breaks_its_promise() {
         (PanicsOnOddFields, "no odd answer makes the source panic or lose a record without a trace"),
         (DropsOddRecords, "no odd answer makes the source panic or lose a record without a trace"),
         (FailsThePageForARecord, "no odd answer makes the source panic or lose a record without a trace"),
+        (RejectsWithoutContext, "no odd answer makes the source panic or lose a record without a trace"),
         (TakesAnythingForAPage, "no odd answer makes the source panic or lose a record without a trace"),
         (TakesAnyJsonForAPage, "no odd answer makes the source panic or lose a record without a trace"),
         (ShowsItsSecret, "no secret shows in the source, its cursors, sessions and errors, or in the log"),

@@ -64,17 +64,17 @@ impl Mapping {
 
     pub(crate) fn records(&self, body: &Bytes, records: &[&RawValue], fetched_at: Timestamp) -> SessionPage {
         let decoded = http::records::<wire::ChargeSession>(body, records, "/data");
-        let (records, rejected) = decoded.identified("/data", |record| record.id.take());
-        let mut page = SessionPage::default();
-        page.rejected = rejected;
-        for (id, record) in records {
-            let mut origin = Provenance::new(LISTING, fetched_at, MAPPING_VERSION);
-            origin.source_created_at = record.value.created;
-            origin.payload = Some(record.payload.clone());
+        let origin = Provenance::new(LISTING, fetched_at, MAPPING_VERSION);
+        let context = RecordContext::new(RecordKind::Charge, &origin).with_parties(self.parties());
+        let (records, mut page) = decoded.identified("/data", &context, |record| record.id.take());
+        for (id, mut record) in records {
+            let payload = record.payload.clone();
             let key = SessionKey::new(PROVIDER, self.account.clone(), RecordKind::Charge, id.as_str());
+            let mut session = record.begin(key, &origin);
             // Sessions that go on are never listed.
-            let mut session = ChargingSession::new(key, SessionStatus::Completed, origin);
-            session.issues = record.issues;
+            session.state.status = SessionStatus::Completed;
+            session.provenance.source_created_at = record.value.created;
+            session.parties = context.parties.clone();
             match self.session(&mut session, record.value) {
                 Ok(()) => page.sessions.push(session),
                 Err(Unknown { field, unit }) => {
@@ -83,23 +83,27 @@ impl Mapping {
                         "" => "a value without a unit".to_owned(),
                         unit => format!("the unit `{}` is not known", unit.escape_debug()),
                     };
-                    let rejected = RejectedRecord::new(IssueCode::UNIT_UNKNOWN, path, reason, record.payload);
-                    page.rejected.push(rejected.with_id(Some(id)));
+                    let rejected = RejectedRecord::new(IssueCode::UNIT_UNKNOWN, path, reason, payload);
+                    page.rejected.push(rejected.with_id(Some(id)).with_context(&context));
                 }
             }
         }
         page
     }
 
+    /// What the entity is, its identifier being in the record.
+    fn parties(&self) -> Parties {
+        let mut parties = Parties::default();
+        parties.vehicle = (self.entity_kind == Some(AssetKind::Vehicle)).then(Vehicle::default);
+        parties.charge_point = (self.entity_kind == Some(AssetKind::ChargePoint)).then(ChargePoint::default);
+        parties
+    }
+
     fn session(&self, session: &mut ChargingSession, from: wire::ChargeSession) -> Result<(), Unknown> {
-        match self.entity_kind {
-            Some(AssetKind::Vehicle) => {
-                session.parties.vehicle.get_or_insert_default().source_id = from.entity_id;
-            }
-            Some(AssetKind::ChargePoint) => {
-                session.parties.charge_point.get_or_insert_default().source_id = from.entity_id;
-            }
-            None => session.keep("entityId", from.entity_id),
+        match &mut session.parties {
+            Parties { vehicle: Some(vehicle), .. } => vehicle.source_id = from.entity_id,
+            Parties { charge_point: Some(point), .. } => point.source_id = from.entity_id,
+            _ => session.keep("entityId", from.entity_id),
         }
         let Some(data) = from.data else { return Ok(()) };
         time(session, data.start, data.end);

@@ -94,6 +94,7 @@ impl Mapping {
         let decoded = http::records(body, raw, at);
         decoded.sessions(
             at,
+            &RecordContext::new(RecordKind::Segment, origin),
             |record: &mut wire::ChargingSubSession| record.id.take(),
             |(id, record)| self.segment(id, record, origin),
         )
@@ -108,9 +109,8 @@ impl Mapping {
     pub fn plug_ins(&self, body: &Bytes, fetched_at: Timestamp) -> Result<SessionPage> {
         let origin = Provenance::new(PLUG_INS, fetched_at, MAPPING_VERSION);
         let decoded = http::records::<wire::ChargingSession>(body, &http::array(body)?, "");
-        let (records, rejected) = decoded.identified("", |record| record.id.take());
-        let mut page = SessionPage::default();
-        page.rejected = rejected;
+        let context = RecordContext::new(RecordKind::PlugIn, &origin);
+        let (records, mut page) = decoded.identified("", &context, |record| record.id.take());
         for (id, mut record) in records {
             let at = format!("/{}/sub_sessions", record.index);
             // As they stand in it, so that each keeps its own bytes.

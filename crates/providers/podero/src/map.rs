@@ -89,22 +89,23 @@ impl Mapping {
     fn records(&self, body: &Bytes, records: &[&RawValue], at: &str, origin: &Provenance) -> Listed {
         let mut ids = vec![None; records.len()];
         let decoded = http::records::<wire::SessionItem>(body, records, at);
-        let (records, rejected) = decoded.identified(at, |record| record.id.take());
-        let mut page = SessionPage::default();
-        page.rejected = rejected;
+        let mut context = RecordContext::new(RecordKind::PlugIn, origin);
+        context.parties.user_id.clone_from(&self.user_id);
+        context.parties.vehicle = self.vehicle_id.as_deref().map(Vehicle::of);
+        let (records, mut page) = decoded.identified(at, &context, |record| record.id.take());
         for (id, record) in records {
             ids[record.index] = Some(id.clone());
-            page.sessions.push(self.session(id, record, origin.clone()));
+            page.sessions.push(self.session(id, record, &context));
         }
         (page, ids)
     }
 
-    fn session(&self, id: String, record: Record, mut origin: Provenance) -> ChargingSession {
-        let from = record.value;
-        origin.payload = Some(record.payload);
+    fn session(&self, id: String, mut record: Record, context: &RecordContext) -> ChargingSession {
         let key = SessionKey::new(PROVIDER, self.account.clone(), RecordKind::PlugIn, id);
-        let mut session = ChargingSession::new(key, SessionStatus::Completed, origin);
-        session.issues = record.issues;
+        let mut session = record.begin(key, &context.origin);
+        session.state.status = SessionStatus::Completed;
+        session.parties = context.parties.clone();
+        let from = record.value;
         if let Some(word) = &from.session_outcome {
             outcome(&mut session, word);
         }
@@ -138,8 +139,6 @@ impl Mapping {
         session.keep("charge_deadline", from.charge_deadline);
         session.keep("target_reachable", from.target_reachable);
         session.keep("reachable_soc_pct", from.reachable_soc_pct);
-        session.parties.user_id.clone_from(&self.user_id);
-        session.parties.vehicle = self.vehicle_id.as_deref().map(Vehicle::of);
         session
     }
 }

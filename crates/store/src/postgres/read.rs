@@ -363,7 +363,7 @@ pub(super) async fn coverage(c: &impl GenericClient, account: &Account) -> Read<
 
 pub(super) async fn quarantine(c: &impl GenericClient, of: Option<&Account>) -> Read<Vec<Quarantined>> {
     let sql = "SELECT a.provider, a.account, q.source_id, q.code, q.path, q.reason, q.first_seen_us, q.last_seen_us, \
-               p.size, p.bytes FROM quarantine q JOIN accounts a ON a.id = q.account_id \
+               p.size, p.bytes, q.context FROM quarantine q JOIN accounts a ON a.id = q.account_id \
                JOIN payloads p ON p.id = q.payload_id \
                WHERE $1::text IS NULL OR (a.provider = $1 AND a.account = $2::text) \
                ORDER BY a.provider, a.account, q.number";
@@ -372,9 +372,13 @@ pub(super) async fn quarantine(c: &impl GenericClient, of: Option<&Account>) -> 
     let kept = kept.iter().map(|row| {
         let code: IssueCode = word(row.try_get(3)?)?;
         let record = RejectedRecord::new(code, text(row, 4)?, text(row, 5)?, unpack(row, 8)?);
+        let mut record = record.with_id(optional_text(row, 2)?);
+        // What another release wrote, and this one cannot read, is shown and not tried again.
+        let context: Option<&str> = row.try_get(10)?;
+        record.context = context.and_then(|context| serde_json::from_str(context).ok());
         Ok(Quarantined {
             account: account(row, 0)?,
-            record: record.with_id(optional_text(row, 2)?),
+            record,
             first_seen_at: instant(row.try_get(6)?)?,
             last_seen_at: instant(row.try_get(7)?)?,
         })

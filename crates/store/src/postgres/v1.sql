@@ -158,7 +158,7 @@ CREATE TABLE quarantine (
   reason        TEXT NOT NULL,
   first_seen_us BIGINT NOT NULL,
   last_seen_us  BIGINT NOT NULL,
-  context       TEXT, -- JSON: what the page said that the record itself does not
+  context       TEXT, -- JSON: what the mapping was told besides the record, to try again
   PRIMARY KEY (account_id, payload_id)
 );
 

@@ -905,17 +905,20 @@ fn reject<'a>(
     if rejected.is_empty() {
         return Ok(());
     }
-    let mut payload_ids = Vec::with_capacity(rejected.len());
-    for (hash, _) in rejected {
+    let (mut payload_ids, mut contexts) = (Vec::new(), Vec::new());
+    for (hash, record) in rejected {
         payload_ids.push(*payloads.get(hash).ok_or(Failure::Damaged)?);
+        let context = record.context.as_ref().map(serde_json::to_string).transpose();
+        contexts.push(context.map_err(|_| misuse("the context of a rejected record cannot be written"))?);
     }
     script.step(
-        "INSERT INTO quarantine (account_id, payload_id, source_id, code, path, reason, first_seen_us, last_seen_us) \
-         SELECT $1, k.payload_id, k.source_id, k.code, k.path, k.reason, $2, $2 \
-         FROM unnest($3::bigint[], $4::text[], $5::text[], $6::text[], $7::text[]) \
-         WITH ORDINALITY AS k (payload_id, source_id, code, path, reason, place) ORDER BY k.place \
+        "INSERT INTO quarantine (account_id, payload_id, source_id, code, path, reason, context, first_seen_us, \
+         last_seen_us) SELECT $1, k.payload_id, k.source_id, k.code, k.path, k.reason, k.context, $2, $2 \
+         FROM unnest($3::bigint[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[]) \
+         WITH ORDINALITY AS k (payload_id, source_id, code, path, reason, context, place) ORDER BY k.place \
          ON CONFLICT (account_id, payload_id) DO UPDATE SET source_id = excluded.source_id, code = excluded.code, \
-         path = excluded.path, reason = excluded.reason, last_seen_us = excluded.last_seen_us",
+         path = excluded.path, reason = excluded.reason, context = excluded.context, \
+         last_seen_us = excluded.last_seen_us",
         values![
             account_id,
             at_us,
@@ -924,6 +927,7 @@ fn reject<'a>(
             each(rejected, |(_, record)| record.code.as_str().to_owned()),
             each(rejected, |(_, record)| written(&record.path)),
             each(rejected, |(_, record)| written(&record.reason)),
+            contexts,
         ],
     );
     let hashes: Vec<_> =

@@ -282,16 +282,20 @@ pub(super) fn coverage(c: &Connection, account: &Account) -> Read<Vec<Coverage>>
 
 pub(super) fn quarantine(c: &Connection, of: Option<&Account>) -> Read<Vec<Quarantined>> {
     let sql = "SELECT a.provider, a.account, q.source_id, q.code, q.path, q.reason, q.first_seen_us, q.last_seen_us, \
-               p.size, p.bytes FROM quarantine q JOIN accounts a ON a.id = q.account_id \
+               p.size, p.bytes, q.context FROM quarantine q JOIN accounts a ON a.id = q.account_id \
                JOIN payloads p ON p.id = q.payload_id \
                WHERE (?1 IS NULL OR (a.provider = ?1 AND a.account = ?2)) ORDER BY a.provider, a.account, q.payload_id";
     let of = of.map(|of| (of.provider.as_str(), of.account.as_str())).unzip();
     rows(c, sql, of, |row| {
         let code: IssueCode = word(&row.get::<_, String>(3)?)?;
         let (path, reason): (String, String) = (row.get(4)?, row.get(5)?);
+        let mut record = RejectedRecord::new(code, path, reason, unpack(row, 8)?).with_id(row.get(2)?);
+        // What another release wrote, and this one cannot read, is shown and not tried again.
+        record.context =
+            row.get::<_, Option<String>>(10)?.and_then(|context| serde_json::from_str(&context).ok());
         Ok(Quarantined {
             account: account(row, 0)?,
-            record: RejectedRecord::new(code, path, reason, unpack(row, 8)?).with_id(row.get(2)?),
+            record,
             first_seen_at: instant(row.get(6)?)?,
             last_seen_at: instant(row.get(7)?)?,
         })

@@ -558,6 +558,8 @@ impl Pen<'_> {
     /// Puts a record in quarantine. If it can be told which session it is of, that one is still listed.
     fn reject(&mut self, record: &RejectedRecord, kinds: &[RecordKind]) -> Written<()> {
         let payload_id = self.keep(&record.payload)?;
+        let context = record.context.as_ref().map(serde_json::to_string).transpose();
+        let context = context.map_err(|_| misuse("the context of a rejected record cannot be written"))?;
         let mut known = self
             .writing
             .transaction
@@ -566,9 +568,10 @@ impl Pen<'_> {
             self.changes.quarantined += 1;
         }
         self.writing.run(
-            "INSERT INTO quarantine (account_id, payload_id, source_id, code, path, reason, first_seen_us, last_seen_us) \
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?7) ON CONFLICT DO UPDATE SET source_id = excluded.source_id, \
-             code = excluded.code, path = excluded.path, reason = excluded.reason, last_seen_us = excluded.last_seen_us",
+            "INSERT INTO quarantine (account_id, payload_id, source_id, code, path, reason, context, first_seen_us, \
+             last_seen_us) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?8) ON CONFLICT DO UPDATE SET \
+             source_id = excluded.source_id, code = excluded.code, path = excluded.path, reason = excluded.reason, \
+             context = excluded.context, last_seen_us = excluded.last_seen_us",
             params![
                 self.account_id,
                 payload_id,
@@ -576,6 +579,7 @@ impl Pen<'_> {
                 record.code.as_str(),
                 record.path,
                 record.reason,
+                context,
                 self.at_us
             ],
         )?;

@@ -2,9 +2,9 @@
 
 use charging_sessions_core::{
     AccountId, AssetRef, ChargePoint, ChargingSession, Cost, CostBasis, Currency, Cursor, Detail, Endpoint,
-    Energy, EnergyReading, ErrorKind, Interval, IssueCode, MeasuringPoint, Money, Payload, Percent,
-    Provenance, ProviderId, RecordKind, RejectedRecord, Relation, RelationKind, SessionKey, SessionStatus,
-    TimeWindow, Vehicle, Zone, ZoneSource,
+    Energy, EnergyReading, ErrorKind, Interval, IssueCode, MeasuringPoint, Money, Parties, Payload, Percent,
+    Provenance, ProviderId, RecordContext, RecordKind, RejectedRecord, Relation, RelationKind, SessionKey,
+    SessionStatus, TimeWindow, Vehicle, Zone, ZoneSource,
 };
 use charging_sessions_store::{
     Account, Batch, Changes, Filter, Hash, Lease, Reason, Recorded, RunReport, SessionStore, Slice,
@@ -125,7 +125,11 @@ fn rejected(id: Option<&str>, bytes: &str) -> RejectedRecord {
         "`start` is no instant",
         bytes.to_owned(),
     );
-    record.with_id(id.map(str::to_owned))
+    let origin = Provenance::new(Endpoint::new("GET /x", Some("1")), at(3), 7);
+    let mut parties = Parties::default();
+    parties.user_id = Some("u1".into());
+    let context = RecordContext::new(RecordKind::Charge, &origin).with_parties(parties);
+    record.with_id(id.map(str::to_owned)).with_context(&context)
 }
 
 async fn write(store: &dyn SessionStore, batch: Batch) -> Changes {

@@ -105,6 +105,9 @@ pub(super) async fn survives_odd_answers(account: &Account) -> Outcome {
         // One bad record fails no page, and one bad field loses no record.
         let page = page.map_err(|error| format!("{what} failed the page: {error}"))?;
         let (count, before) = (count(&page), count(&plain));
+        require(page.rejected.iter().all(|record| record.context.is_some()), || {
+            format!("{what} rejects a record without its context, so that no later release can try it again")
+        })?;
         // Records inside of what was replaced are gone with it. What stands for a list of them is one reject at least.
         let inside =
             records.iter().filter(|(record, _)| *record != pointer && is_below(record, &pointer)).count();
