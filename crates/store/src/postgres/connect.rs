@@ -152,8 +152,11 @@ impl Way {
 
     /// The configuration of connections that read and write.
     pub(super) fn config(&self) -> Config {
-        // A writer that is stopped in the middle must not keep its locks for ever.
-        self.with("-c lock_timeout=10s -c idle_in_transaction_session_timeout=60s")
+        // A writer that is stopped in the middle must not keep its locks for ever. And a plan that was made for a table
+        // while it was nearly empty must not be kept: each is made for the rows that there are.
+        self.with(
+            "-c lock_timeout=10s -c idle_in_transaction_session_timeout=60s -c plan_cache_mode=force_custom_plan",
+        )
     }
 
     fn with(&self, settings: &str) -> Config {
