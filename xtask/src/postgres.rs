@@ -18,21 +18,22 @@ const USER: &str = "postgres";
 /// The password of the server's superuser, so that tests can name a wrong one.
 const PASSWORD: &str = "Tr0ub4dor-and-3";
 
-/// Runs the tests of `crates/store` that need a server.
+/// Runs the tests that need a server: those of the store, and of the program with it.
 pub(crate) fn run(root: &Path) -> Result<()> {
     let programs = programs()?;
     let server = Server::start(programs)?;
-    test(root, &server, "postgres", None)?;
-    // Last and alone, because it takes the server away from under everybody.
+    test(root, &server, "charging-sessions-store", "postgres", None)?;
+    test(root, &server, "charging-sessions-cli", "store", None)?;
+    // Last, because it takes the server away from under everybody.
     let crash = format!("{} && {}", server.control("-m immediate stop"), server.control(&server.starting()));
-    test(root, &server, "postgres_crash", Some(&crash))
+    test(root, &server, "charging-sessions-store", "postgres_crash", Some(&crash))
 }
 
 /// Runs one file of tests, and fails unless every one of them has run.
-fn test(root: &Path, server: &Server, name: &str, crash: Option<&str>) -> Result<()> {
+fn test(root: &Path, server: &Server, package: &str, name: &str, crash: Option<&str>) -> Result<()> {
     let mut cargo = Command::new(program());
     cargo
-        .args(["test", "-p", "charging-sessions-store", "--features", "postgres", "--test", name])
+        .args(["test", "-p", package, "--features", "postgres", "--test", name])
         .args(["--", "--include-ignored"])
         .env("CHARGING_SESSIONS_TEST_POSTGRES", server.address())
         .current_dir(root)

@@ -35,10 +35,10 @@ pub(crate) struct CheckArgs {
 
 pub(crate) async fn run(args: &CheckArgs, shared: &SharedArgs) -> Result<Code, Failure> {
     let config = Config::load(shared)?;
-    let store = stored::read(&config)?;
+    let store = stored::read(&config).await?;
     let limits = Limits::default();
     let mut sessions = Vec::new();
-    stored::each(&store, &args.filter, &config.zone, |row| {
+    stored::each(&*store, &args.filter, &config.zone, |row| {
         sessions.push(row.session);
         Ok(())
     })

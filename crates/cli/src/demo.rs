@@ -9,6 +9,7 @@ use crate::{
     output,
     provider::Provider,
     read,
+    target::Target,
     tour::{self, Stop},
 };
 
@@ -35,7 +36,12 @@ pub(crate) async fn run(args: DemoArgs, shared: &SharedArgs) -> Result<Code, Fai
     let zone = shared.tz.clone().unwrap_or_else(TimeZone::system);
     let Some(provider) = args.provider else {
         let path = match &shared.store {
-            Some(path) => path.clone(),
+            Some(Target::File(path)) => path.clone(),
+            Some(Target::Database(_)) => {
+                return Err(Failure::usage(
+                    "the demo keeps its invented data in a file: name one with --store",
+                ));
+            }
             None => tempfile::tempdir()?.keep().join("sessions.sqlite"),
         };
         return tour::run(&path, args.days, args.seed, &zone).await;

@@ -8,6 +8,7 @@ use std::{
 };
 
 use charging_sessions_http::{Bytes, Limits, default_transport, http};
+use jiff::tz::TimeZone;
 use serde_json::json;
 
 use crate::{
@@ -16,6 +17,7 @@ use crate::{
     config::{self, Account, Config},
     exit::{Code, Failure},
     output,
+    target::Target,
 };
 
 /// How far a clock may be off, in seconds, before it is told. Tokens and windows up to now suffer beyond.
@@ -46,7 +48,7 @@ pub(crate) async fn run(args: DoctorArgs, shared: &SharedArgs) -> Result<Code, F
         Err(failure) => find("configuration", Err(failure.to_string())),
         Ok(config) => {
             find("configuration", files(&config));
-            find("store", writable(&config.store));
+            find("store", store(&config.store, args.online).await);
             find("time zone", zone(&config));
             for account in config.accounts.values() {
                 let tried = auth::try_account(account, args.online).await;
@@ -93,6 +95,18 @@ fn files(config: &Config) -> Result<String, String> {
     }
     let files: Vec<_> = config.files.iter().map(|file| file.display().to_string()).collect();
     Ok(format!("{}, with {} accounts", files.join(" over "), config.accounts.len()))
+}
+
+async fn store(store: &Target, online: bool) -> Result<String, String> {
+    match store {
+        Target::File(path) => return writable(path),
+        Target::Database(address) => drop(address.get().await.map_err(|failure| failure.to_string())?),
+    }
+    if !online {
+        return Ok(format!("{store}, whose address can be read"));
+    }
+    store.read(&TimeZone::UTC).await.map_err(|failure| failure.to_string())?;
+    Ok(format!("{store}, which can be read"))
 }
 
 /// Whether the store can be written, found out without making one.

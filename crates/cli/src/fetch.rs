@@ -96,7 +96,7 @@ fn account(args: &FetchArgs, config: &Config) -> Result<Account, Failure> {
         name: args.account.clone(),
         provider,
         client_id,
-        client_secret: Secret { reference, place: String::new() },
+        client_secret: Secret::of_client(reference, String::new()),
         since: None,
         with_intervals: false,
         options,

@@ -25,6 +25,7 @@ mod show;
 mod stored;
 mod summary;
 mod sync;
+mod target;
 mod text;
 mod tour;
 mod transport;

@@ -38,9 +38,13 @@ enum QuarantineCommand {
 pub(crate) async fn run(args: &QuarantineArgs, shared: &SharedArgs) -> Result<Code, Failure> {
     let config = Config::load(shared)?;
     match args.command {
-        None => list(&stored::read(&config)?, args.json).await,
-        Some(QuarantineCommand::Retry { dry_run: true }) => retry_all(&stored::read(&config)?, true).await,
-        Some(QuarantineCommand::Retry { dry_run: false }) => retry_all(&stored::open(&config)?, false).await,
+        None => list(&*stored::read(&config).await?, args.json).await,
+        Some(QuarantineCommand::Retry { dry_run: true }) => {
+            retry_all(&*stored::read(&config).await?, true).await
+        }
+        Some(QuarantineCommand::Retry { dry_run: false }) => {
+            retry_all(&*stored::open(&config).await?, false).await
+        }
     }
 }
 

@@ -39,7 +39,7 @@ pub(crate) async fn run(args: &SummaryArgs, shared: &SharedArgs) -> Result<Code,
     let config = Config::load(shared)?;
     let rule = Rule { by: args.by.clone(), bucket: args.bucket_by, zone: config.zone.clone() };
     let mut summary = Summary::default();
-    stored::each(&stored::read(&config)?, &args.filter, &config.zone, |row| {
+    stored::each(&*stored::read(&config).await?, &args.filter, &config.zone, |row| {
         summary.add(&row.session, &rule);
         Ok(())
     })
