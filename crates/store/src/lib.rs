@@ -2,6 +2,13 @@
 //!
 //! [`SessionStore`] is the contract. A store is written by one run at a time for each account, and read by anybody
 //! at any time.
+//!
+//! | feature | store |
+//! |---|---|
+//! | `sqlite`, the default | `SqliteStore`: one file on one machine, or memory |
+//! | `postgres` | `PostgresStore`: a schema of a PostgreSQL database, for several programs and machines |
+//!
+//! Both hold the same tables and views, and pass the same tests.
 
 // A library that panics on data takes its user's program down with it.
 #![cfg_attr(not(test), warn(clippy::unwrap_used))]
@@ -258,7 +265,7 @@ pub struct RunReport {
     pub error: Option<String>,
 }
 
-/// Keeps sessions. Implemented by SQLite in this crate.
+/// Keeps sessions. Implemented in this crate by SQLite, and by PostgreSQL with the feature `postgres`.
 ///
 /// # Contract
 ///
