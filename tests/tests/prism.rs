@@ -10,7 +10,7 @@ use std::{env, num::NonZeroU32};
 
 use charging_sessions::{
     AssetKind, AssetRef, AssetSource as _, ChargingSessionSource, IntervalSource as _, RejectedRecord,
-    SessionPage, SessionQuery, TimeWindow, der_connect, ev_energy, podero,
+    SessionPage, SessionQuery, TimeWindow, der_connect, ev_energy, evcc, podero,
 };
 use charging_sessions_http::Url;
 use charging_sessions_testkit::sandbox::{
@@ -112,6 +112,18 @@ async fn ev_energy() {
         source.schedules(id).await.unwrap();
         source.flags(id).await.unwrap();
         records(&source.plug_ins(), None).await;
+    }
+}
+
+#[tokio::test]
+#[ignore = "`cargo xtask ci` starts the server"]
+async fn evcc() {
+    let token = evcc::Credentials::Bearer("t0ken".into());
+    let basic = evcc::Credentials::Basic { user: "reader".into(), password: "s3cret".into() };
+    for credentials in [evcc::Credentials::None, token, basic] {
+        let mut config = evcc::Config::new(prism("evcc"));
+        config.credentials = credentials;
+        records(&evcc::Evcc::new(config).unwrap(), None).await;
     }
 }
 

@@ -8,7 +8,8 @@ mod coverage;
 use std::{collections::BTreeMap, fmt::Write as _, fs, sync::Arc};
 
 use charging_sessions::{
-    AssetKind, AssetSource, Capabilities, ChargingSessionSource, SessionQuery, der_connect, ev_energy, podero,
+    AssetKind, AssetSource, Capabilities, ChargingSessionSource, SessionQuery, der_connect, ev_energy, evcc,
+    podero,
 };
 use charging_sessions_http::{Policy, Response};
 use charging_sessions_testkit::{
@@ -132,6 +133,7 @@ fn fields(provider: &str) -> Vec<(&'static str, String)> {
     match provider {
         "der-connect" => der_connect_fields(),
         "ev-energy" => ev_energy_fields(),
+        "evcc" => evcc_fields(),
         "podero" => podero_fields(),
         // A new adapter has its table here, too.
         _ => Vec::new(),
@@ -306,6 +308,35 @@ fn ev_energy_fields() -> Vec<(&'static str, String)> {
         ("Energy usage, asked for by itself", schemas.table("EnergyUsage", &left_out, usage)),
         ("A webhook", schemas.table("WebhookEvent", &of_event, event)),
         ("An error", schemas.table("ProblemDetail", &of_problem, refused)),
+    ]
+}
+
+fn evcc_fields() -> Vec<(&'static str, String)> {
+    let schemas = Schemas::of("evcc");
+    let record = |record: &Value| {
+        let mut mapping = evcc::Mapping::default();
+        mapping.currency = Some("EUR".into());
+        sessions(&mapping.page(&json!([record]).to_string().into(), AT.parse().unwrap()).unwrap())
+    };
+    let read = |transport: FixtureTransport| {
+        let config = evcc::Config::new("https://evcc.example".parse().unwrap());
+        let source = evcc::Evcc::with_transport(config, Arc::new(transport)).unwrap();
+        block(source.fetch_page(&SessionQuery::all(), None))
+    };
+    let state = |state: &Value| {
+        let priced = json!([{"id": 1, "price": 1}]);
+        let transport = FixtureTransport::new().on("/api/state", answer("200 OK", state));
+        let page = read(transport.on("/api/sessions", answer("200 OK", &priced))).unwrap();
+        json!({"session.costs": page.sessions[0].costs})
+    };
+    let refused = |body: &Value| {
+        let error = read(FixtureTransport::new().on("/api/state", answer("500 Internal Server Error", body)));
+        json!({"problem": error.unwrap_err().problem()})
+    };
+    vec![
+        ("A session", schemas.table("Session", &[], record)),
+        ("The state of the site", schemas.table("State", &[], state)),
+        ("An error", schemas.table("Error", &[], refused)),
     ]
 }
 

@@ -9,8 +9,10 @@ use std::{cell::RefCell, collections::BTreeSet, io, time::Duration};
 
 use bytes::Bytes;
 use charging_sessions_testkit::sandbox::{
+    Fault,
     der_connect::DerConnectSandbox,
     ev_energy::{EvEnergySandbox, PriceShape},
+    evcc::EvccSandbox,
     podero::PoderoSandbox,
 };
 use documents::Document;
@@ -315,10 +317,42 @@ async fn der_connect_answers_as_described() {
     assert_all_seen(&document, &seen);
 }
 
+#[tokio::test]
+async fn evcc_answers_as_described() {
+    const SESSIONS: &str = "/api/sessions";
+    const STATE: &str = "/api/state";
+    const TOKEN: &str = "Bearer t0ken";
+    let (document, seen) = (Document::of("evcc"), RefCell::default());
+    for seed in SEEDS {
+        for dirt in [false, true] {
+            let sandbox =
+                EvccSandbox::builder().seed(seed).dirt(dirt).wrapped(seed == 7).bearer("t0ken").build();
+            let call = async |request| sandbox.call(request).await;
+            let reader = Reader { document: &document, seen: &seen, call, token: TOKEN.to_owned() };
+            let (_, listed) = reader.get(SESSIONS).await;
+            let listed = if seed == 7 { &listed["result"] } else { &listed };
+            assert_eq!(listed.as_array().unwrap().len(), sandbox.truth().as_array().unwrap().len());
+            for query in ["year=2026", "year=2026&month=10", "year=1999"] {
+                reader.get(&format!("{SESSIONS}?{query}")).await;
+            }
+            reader.get(STATE).await;
+            for path in [SESSIONS, STATE] {
+                reader.refused(401, Method::GET, path, &[("authorization", "")]).await;
+            }
+            for (status, said) in [(400, "database offline"), (500, "disk I/O error")] {
+                let body = json!({ "error": said }).to_string();
+                sandbox.inject(Fault::status(status).body("application/json", body));
+                reader.refused(status, Method::GET, SESSIONS, &[]).await;
+            }
+        }
+    }
+    assert_all_seen(&document, &seen);
+}
+
 /// The examples are what a mock server answers with, and what people read.
 #[test]
 fn the_documents_examples_fit_their_schemas() {
-    for provider in ["der-connect", "ev-energy", "podero"] {
+    for provider in ["der-connect", "ev-energy", "evcc", "podero"] {
         let document = Document::of(provider);
         let examples = document.examples();
         assert!(examples.len() > 1, "{provider} has examples");

@@ -10,7 +10,7 @@ use std::{
 use anyhow::{Context, Result, bail, ensure};
 use tempfile::TempDir;
 
-use crate::{codegen, postgres, prism, tidy};
+use crate::{codegen, endurance, postgres, prism, tidy};
 
 /// One line of the whole check.
 struct Step {
@@ -48,6 +48,7 @@ const STEPS: &[Step] = &[
     step("reqwest can be left out", reqwest_is_optional),
     step("one store brings no other", stores_stand_alone),
     step("the store on PostgreSQL", postgres::run),
+    step("endurance, over a short distance", endurance::short),
     Step { name: "documents of vendors", run: vendor_documents, npm: true },
     Step { name: "adapters against Prism", run: prism::run, npm: true },
 ];

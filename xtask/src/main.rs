@@ -3,6 +3,7 @@
 mod ci;
 mod codegen;
 mod compile_time;
+mod endurance;
 mod fetch_spec;
 mod new_provider;
 mod postgres;
@@ -76,6 +77,8 @@ enum Task {
     },
     /// Test the store on PostgreSQL, on a server that is started for it and gone afterwards.
     Postgres,
+    /// Kill the program, cut it off, fill its disk, and give it a million sessions. Takes minutes, and root for the disk.
+    Endurance,
     /// List what is untidy; fail if anything is.
     Tidy,
     /// Run everything that must hold.
@@ -117,6 +120,7 @@ fn run(arguments: Arguments) -> Result<()> {
         }
         Task::CompileTime { providers } => compile_time::run(&root, &providers),
         Task::Postgres => postgres::run(&root),
+        Task::Endurance => endurance::run(&root),
         Task::Tidy => tidy::run(&root),
         Task::Ci { skip_npm } => ci::run(&root, skip_npm),
     }

@@ -7,6 +7,7 @@
 //! |---|---|
 //! | `der-connect` | [DER-Connect](https://docs.der-connect.dev) |
 //! | `ev-energy` | [ev.energy](https://developers.ev.energy) |
+//! | `evcc` | [evcc](https://evcc.io) |
 //! | `podero` | [Podero](https://developers.podero.com) |
 //!
 //! ```no_run
@@ -31,5 +32,7 @@ pub use charging_sessions_core::*;
 pub use charging_sessions_der_connect as der_connect;
 #[cfg(feature = "ev-energy")]
 pub use charging_sessions_ev_energy as ev_energy;
+#[cfg(feature = "evcc")]
+pub use charging_sessions_evcc as evcc;
 #[cfg(feature = "podero")]
 pub use charging_sessions_podero as podero;

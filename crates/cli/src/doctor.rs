@@ -52,7 +52,11 @@ pub(crate) async fn run(args: DoctorArgs, shared: &SharedArgs) -> Result<Code, F
             find("time zone", zone(&config));
             for account in config.accounts.values() {
                 let tried = auth::try_account(account, args.online).await;
-                let found = if args.online { "signed in" } else { "the secret can be read" };
+                let found = match args.online {
+                    true if account.client_secret.is_none() => "read",
+                    true => "signed in",
+                    false => auth::offline(account),
+                };
                 find(
                     &format!("account {}", account.name),
                     tried.map(|_| found.into()).map_err(|f| f.to_string()),
@@ -97,16 +101,28 @@ fn files(config: &Config) -> Result<String, String> {
     Ok(format!("{}, with {} accounts", files.join(" over "), config.accounts.len()))
 }
 
+/// Whether the store can be written and is sound. One on another machine is asked only if it may be.
 async fn store(store: &Target, online: bool) -> Result<String, String> {
-    match store {
-        Target::File(path) => return writable(path),
-        Target::Database(address) => drop(address.get().await.map_err(|failure| failure.to_string())?),
-    }
-    if !online {
-        return Ok(format!("{store}, whose address can be read"));
-    }
-    store.read(&TimeZone::UTC).await.map_err(|failure| failure.to_string())?;
-    Ok(format!("{store}, which can be read"))
+    let told = |failure: Failure| failure.to_string();
+    let shown = match store {
+        Target::File(path) => {
+            let shown = writable(path)?;
+            if !path.exists() {
+                return Ok(format!("{shown}, which is not there yet"));
+            }
+            shown
+        }
+        Target::Database(address) => {
+            drop(address.get().await.map_err(told)?);
+            if !online {
+                return Ok(format!("{store}, whose address can be read"));
+            }
+            store.to_string()
+        }
+    };
+    let opened = store.read(&TimeZone::UTC).await.map_err(told)?;
+    opened.verify().await.map_err(|error| error.to_string())?;
+    Ok(format!("{shown}, which is sound"))
 }
 
 /// Whether the store can be written, found out without making one.

@@ -85,18 +85,24 @@ fn account(args: &FetchArgs, config: &Config) -> Result<Account, Failure> {
         account.options = options.or(account.options);
         return Ok(account);
     };
-    let client_id = args.client_id.clone().or_else(|| env::var(CLIENT_ID).ok()).ok_or_else(|| {
-        Failure::usage(format!("there is no client identifier: give --client-id or set {CLIENT_ID}"))
-    })?;
+    let client_id = match args.client_id.clone().or_else(|| env::var(CLIENT_ID).ok()) {
+        Some(client_id) => client_id,
+        None if provider.is_open() => String::new(),
+        None => {
+            let cure = format!("give --client-id or set {CLIENT_ID}");
+            return Err(Failure::usage(format!("there is no client identifier: {cure}")));
+        }
+    };
     let reference = match &args.client_secret_file {
-        Some(path) => Reference::File(path.clone()),
-        None => Reference::Environment(CLIENT_SECRET.into()),
+        Some(path) => Some(Reference::File(path.clone())),
+        None if provider.is_open() && client_id.is_empty() && env::var_os(CLIENT_SECRET).is_none() => None,
+        None => Some(Reference::Environment(CLIENT_SECRET.into())),
     };
     Ok(Account {
         name: args.account.clone(),
         provider,
         client_id,
-        client_secret: Secret::of_client(reference, String::new()),
+        client_secret: reference.map(|reference| Secret::of_client(reference, String::new())),
         since: None,
         with_intervals: false,
         options,

@@ -24,7 +24,7 @@ pub(crate) struct InitArgs {
     /// Your own name for the account; part of every record's key.
     #[arg(long, value_name = "NAME", default_value = "home")]
     account: AccountId,
-    /// The OAuth client's identifier. It can be filled in later.
+    /// The OAuth client's identifier; for evcc, a name at a proxy in front of it. It can be filled in later.
     #[arg(long, value_name = "ID", default_value = "")]
     client_id: String,
     /// Where to write, or - for standard output; the user's own configuration unless given.
@@ -47,10 +47,11 @@ pub(crate) fn run(args: &InitArgs, shared: &SharedArgs) -> Result<Code, Failure>
         _ => Failure::usage(format!("{} cannot be written: {error}", path.display())),
     })?;
     eprintln!("Wrote {}.", path.display());
-    eprintln!(
-        "Fill it in, set {}, and try `charging-sessions auth status --online`.",
-        variable(args.provider)
-    );
+    let set = match args.provider.is_open() && args.client_id.is_empty() {
+        true => String::new(),
+        false => format!(" set {},", variable(args.provider)),
+    };
+    eprintln!("Fill it in,{set} and try `charging-sessions auth status --online`.");
     Ok(Code::Done)
 }
 
@@ -72,10 +73,15 @@ fn template(provider: Provider, account: &AccountId, client_id: &str) -> String 
     // What JSON quotes, TOML reads.
     let quoted = |text: &str| serde_json::Value::from(text).to_string();
     let name = if bare { account.to_string() } else { quoted(account.as_str()) };
+    let needs_none = provider.is_open() && client_id.is_empty();
     let client_id = quoted(client_id);
+    let mark = if needs_none { "#" } else { "" };
+    let credentials = if provider.is_open() { PROXY } else { CLIENT };
+    let elsewhere = if provider.is_open() { "" } else { ELSEWHERE };
     let own = match provider {
         Provider::DerConnect => DER_CONNECT,
         Provider::EvEnergy => EV_ENERGY,
+        Provider::Evcc => EVCC,
         Provider::Podero => PODERO,
     };
     format!(
@@ -91,20 +97,31 @@ fn template(provider: Provider, account: &AccountId, client_id: &str) -> String 
 [accounts.{name}]
 provider = "{id}"
 
-# The OAuth client's identifier and its secret, as the provider gave them to you. The secret never stands here: refer to
-# it with {{ env = "NAME" }}, {{ file = "PATH" }} (which nobody else may read) or {{ command = "COMMAND" }}.
-client_id = {client_id}
-client_secret = {{ env = "{variable}" }}
+# {credentials} The secret never stands here: refer to
+# it with {{ env = "NAME" }}, {{ file = "PATH" }} (which nobody else may read), {{ command = "COMMAND" }} or
+# {{ keyring = "NAME" }}.
+{mark}client_id = {client_id}
+{mark}client_secret = {{ env = "{variable}" }}
 {own}
 # The first day of interest; all that the provider has unless given.
 #since = 2024-01-01
 
+# How many requests the provider allows in a rolling span of time, if it is not what is known of it.
+#quota = "1000/1h"
+{elsewhere}"#
+    )
+}
+
+const CLIENT: &str = "The OAuth client's identifier and its secret, as the provider gave them to you.";
+
+const PROXY: &str = "What a proxy in front of the server wants to see, if there is one: a name and a password as HTTP Basic, or, \
+                     without\n# the name, a token.";
+
+const ELSEWHERE: &str = r#"
 # Where the provider is, if not at its own addresses: for tests.
 #base_url = "https://api.example.com/"
 #token_url = "https://api.example.com/token"
-"#
-    )
-}
+"#;
 
 const DER_CONNECT: &str = r#"
 # The scope to ask for.
@@ -133,6 +150,19 @@ const EV_ENERGY: &str = r#"
 # Stays at the plug instead of their parts, and the longest of them. Without mode and expand.
 #plug_ins = true
 #longest_stay = "30d"
+"#;
+
+const EVCC: &str = r#"
+# Where the server is. Plain http to another machine has to be allowed; with_credentials also with a name or a token, which
+# everybody on the way can then read and use.
+base_url = "http://evcc.local:7070/"
+plain_http = "without_credentials"
+
+# The currency of the site; the one that the server names unless given.
+#currency = "EUR"
+
+# The time zone of the site, which is kept with each session.
+#site_time_zone = "Europe/Berlin"
 "#;
 
 const PODERO: &str = r#"

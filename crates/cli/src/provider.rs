@@ -1,6 +1,6 @@
 //! `charging-sessions provider`: what the providers can do.
 
-use charging_sessions::{AssetKind, Capabilities, ProviderId, der_connect, ev_energy, podero};
+use charging_sessions::{AssetKind, Capabilities, ProviderId, der_connect, ev_energy, evcc, podero};
 use charging_sessions_http::{Quota, Url};
 use clap::{Subcommand, ValueEnum};
 use serde_json::{Value, json};
@@ -18,20 +18,28 @@ pub(crate) enum Provider {
     DerConnect,
     /// ev.energy
     EvEnergy,
+    /// evcc
+    Evcc,
     /// Podero
     Podero,
 }
 
 impl Provider {
     /// The names of all, as the configuration spells them.
-    pub(crate) const NAMES: [&'static str; 3] = ["der-connect", "ev-energy", "podero"];
+    pub(crate) const NAMES: [&'static str; 4] = ["der-connect", "ev-energy", "evcc", "podero"];
 
     pub(crate) const fn id(self) -> ProviderId {
         match self {
             Self::DerConnect => der_connect::PROVIDER,
             Self::EvEnergy => ev_energy::PROVIDER,
+            Self::Evcc => evcc::PROVIDER,
             Self::Podero => podero::PROVIDER,
         }
+    }
+
+    /// Whether there is nothing to sign in to, unless somebody has put a proxy in front.
+    pub(crate) const fn is_open(self) -> bool {
+        matches!(self, Self::Evcc)
     }
 
     /// As it calls itself.
@@ -39,6 +47,7 @@ impl Provider {
         match self {
             Self::DerConnect => "DER-Connect",
             Self::EvEnergy => "ev.energy",
+            Self::Evcc => "evcc",
             Self::Podero => "Podero",
         }
     }
@@ -56,6 +65,7 @@ impl Provider {
         match self {
             Self::DerConnect => der_connect::CAPABILITIES,
             Self::EvEnergy => ev_energy::CAPABILITIES,
+            Self::Evcc => evcc::CAPABILITIES,
             Self::Podero => podero::CAPABILITIES,
         }
     }
@@ -69,6 +79,11 @@ impl Provider {
             }
             Self::EvEnergy => {
                 let config = ev_energy::Config::new(id, secret);
+                (config.base_url, config.policy.quota)
+            }
+            Self::Evcc => {
+                let local = evcc::Config::LOCAL.parse().expect("a valid URL");
+                let config = evcc::Config::new(local);
                 (config.base_url, config.policy.quota)
             }
             Self::Podero => {

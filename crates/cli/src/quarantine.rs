@@ -40,10 +40,10 @@ pub(crate) async fn run(args: &QuarantineArgs, shared: &SharedArgs) -> Result<Co
     match args.command {
         None => list(&*stored::read(&config).await?, args.json).await,
         Some(QuarantineCommand::Retry { dry_run: true }) => {
-            retry_all(&*stored::read(&config).await?, true).await
+            retry_all(&*stored::read(&config).await?, &config, true).await
         }
         Some(QuarantineCommand::Retry { dry_run: false }) => {
-            retry_all(&*stored::open(&config).await?, false).await
+            retry_all(&*stored::open(&config).await?, &config, false).await
         }
     }
 }
@@ -76,11 +76,11 @@ async fn list(store: &dyn SessionStore, as_json: bool) -> Result<Code, Failure> 
     Ok(Code::Done)
 }
 
-async fn retry_all(store: &dyn SessionStore, dry_run: bool) -> Result<Code, Failure> {
+async fn retry_all(store: &dyn SessionStore, config: &Config, dry_run: bool) -> Result<Code, Failure> {
     let mut out = io::stdout().lock();
     let mut code = Code::Done;
     for account in store.accounts().await? {
-        let Retried { read, left } = retry(store, &account, dry_run).await?;
+        let Retried { read, left } = retry(store, &account, config, dry_run).await?;
         if read + left.len() > 0 {
             let verb = if dry_run { "would be read now" } else { "read now" };
             writeln!(out, "{account}: {read} {verb}, {} stay in quarantine", left.len())?;
@@ -106,6 +106,7 @@ pub(crate) struct Retried {
 pub(crate) async fn retry(
     store: &dyn SessionStore,
     account: &Account,
+    config: &Config,
     dry_run: bool,
 ) -> Result<Retried, Failure> {
     let mut kept = store.quarantine(Some(account)).await?;
@@ -115,7 +116,7 @@ pub(crate) async fn retry(
     let (mut sessions, mut released) = (Vec::new(), Vec::new());
     for one in &kept {
         let mapped = match &one.record.context {
-            Some(context) => remap::map(account, context, &one.record.payload),
+            Some(context) => remap::map(account, context, None, &one.record.payload, config),
             None => Err(format!("{}: it was kept without what is needed to try again", one.record)),
         };
         match mapped {

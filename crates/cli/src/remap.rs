@@ -4,7 +4,7 @@ use std::io::{self, BufWriter, Write};
 
 use charging_sessions::{
     AssetKind, ChargingSession, Parties, Payload, RecordContext, RecordKind, SessionPage, checks,
-    der_connect, ev_energy, podero,
+    der_connect, ev_energy, evcc, podero,
 };
 use charging_sessions_store::{Account, content_hash};
 use jiff::Timestamp;
@@ -58,7 +58,7 @@ pub(crate) async fn run(command: &RawCommand, shared: &SharedArgs) -> Result<Cod
             without += 1;
             continue;
         };
-        match again(&before, &payload) {
+        match again(&before, &payload, &config) {
             Err(reason) => {
                 failed += 1;
                 writeln!(out, "{}: {}", before.key(), text::visible(&reason))?;
@@ -94,11 +94,11 @@ fn account(session: &ChargingSession) -> Account {
 }
 
 /// What the mapping of today makes of the bytes that `before` was made of.
-fn again(before: &ChargingSession, payload: &Payload) -> Result<ChargingSession, String> {
+fn again(before: &ChargingSession, payload: &Payload, config: &Config) -> Result<ChargingSession, String> {
     let key = before.key();
     let context =
         RecordContext::new(key.kind, &before.provenance).with_parties(Parties::clone(&before.parties));
-    let sessions = map(&account(before), &context, payload)?;
+    let sessions = map(&account(before), &context, Some(before), payload, config)?;
     let mut now =
         sessions.into_iter().find(|session| session.key() == key).ok_or("it has another key now")?;
     now.provenance.endpoint = before.provenance.endpoint.clone();
@@ -106,11 +106,14 @@ fn again(before: &ChargingSession, payload: &Payload) -> Result<ChargingSession,
     Ok(now)
 }
 
-/// What the mapping of today makes of the bytes of one record: the session, and those that came inside of it.
+/// What the mapping of today makes of the bytes of one record: the session, and those that came inside of it. `before`
+/// is what another mapping has made of them.
 pub(crate) fn map(
     account: &Account,
     context: &RecordContext,
+    before: Option<&ChargingSession>,
     payload: &Payload,
+    config: &Config,
 ) -> Result<Vec<ChargingSession>, String> {
     let at = context.origin.fetched_at;
     let text = std::str::from_utf8(payload.as_bytes()).map_err(|_| "the bytes are not text".to_owned())?;
@@ -124,6 +127,23 @@ pub(crate) fn map(
             } else {
                 mapping.sub_sessions(&body, at)
             }
+        }
+        evcc::PROVIDER => {
+            let mut mapping = evcc::Mapping::default();
+            mapping.account = account.account.clone();
+            // Neither is in the payload: they are as configured today, or else as they were found then.
+            let options = config.accounts.get(&account.account);
+            let options = options.filter(|it| it.provider.id() == account.provider).map(|it| &it.options);
+            let found = before.and_then(|before| {
+                let cost = before.costs.cost.as_ref().map(|cost| cost.money);
+                cost.or(before.costs.price_per_kwh).or(before.costs.reference_price_per_kwh)
+            });
+            let currency = options.and_then(|options| options.currency);
+            mapping.currency =
+                currency.or(found.map(|money| money.currency)).map(|currency| currency.to_string());
+            let zone = before.and_then(|before| before.timing.zone.as_ref()).map(|zone| zone.name.clone());
+            mapping.zone = options.and_then(|options| options.site_time_zone.clone()).or(zone);
+            mapping.page(&format!("[{text}]").into(), at)
         }
         podero::PROVIDER => {
             let mut mapping = podero::Mapping::default();

@@ -1,6 +1,15 @@
 //! Secrets are referred to, never written down, and read only when they are needed.
 
-use std::{env, ffi::OsString, fmt, fs::File, io::Read as _, path::PathBuf, process::Stdio, time::Duration};
+use std::{
+    env,
+    ffi::OsString,
+    fmt,
+    fs::{self, File},
+    io::{self, Read as _, Write as _},
+    path::{Path, PathBuf},
+    process::Stdio,
+    time::Duration,
+};
 
 use secrecy::{ExposeSecret as _, SecretString, zeroize::Zeroizing};
 use tokio::{io::AsyncReadExt as _, process::Command, time};
@@ -21,6 +30,8 @@ pub(crate) enum Reference {
     File(PathBuf),
     /// What this command of the shell prints. Kept from view, because people put secrets into commands.
     Command(SecretString),
+    /// In the credential store of the system, under this name.
+    Keyring(String),
 }
 
 /// A secret that has not been read.
@@ -61,6 +72,7 @@ impl Secret {
                     "the command for the {} took longer than {seconds} s: run it by hand to see what it waits for", self.what
                 ))
             })??,
+            Reference::Keyring(name) => keyring::get(name).await.map_err(|why| self.wrong(why))?,
         };
         let bytes = Zeroizing::new(bytes);
         if bytes.len() > LONGEST {
@@ -77,11 +89,51 @@ impl Secret {
         }
     }
 
+    /// Puts it where this refers to, if that is a place of its own.
+    pub(crate) async fn write(&self, secret: &SecretString) -> Result<String, Failure> {
+        match &self.reference {
+            Reference::File(path) => {
+                private(path, secret.expose_secret().as_bytes()).map_err(|error| {
+                    self.wrong(format!("the {} cannot be written to {}: {error}", self.what, path.display()))
+                })?;
+                Ok(format!("the file {}, which nobody else may read", path.display()))
+            }
+            Reference::Keyring(name) => {
+                keyring::set(name, secret).await.map_err(|why| self.wrong(why))?;
+                Ok(format!("the credential store of the system, as {name}"))
+            }
+            Reference::Environment(_) | Reference::Command(_) => Err(self.elsewhere()),
+        }
+    }
+
+    /// Takes it away from where this refers to.
+    pub(crate) async fn forget(&self) -> Result<String, Failure> {
+        match &self.reference {
+            Reference::File(path) => {
+                fs::remove_file(path).map_err(|error| {
+                    self.wrong(format!("the file {} cannot be removed: {error}", path.display()))
+                })?;
+                Ok(format!("the file {}", path.display()))
+            }
+            Reference::Keyring(name) => {
+                keyring::forget(name).await.map_err(|why| self.wrong(why))?;
+                Ok(format!("the credential store of the system, where it was {name}"))
+            }
+            Reference::Environment(_) | Reference::Command(_) => Err(self.elsewhere()),
+        }
+    }
+
+    fn elsewhere(&self) -> Failure {
+        self.wrong(
+            "the configuration refers to a variable or a command, which this program does not change: \
+             refer to { file = \"PATH\" } or { keyring = \"NAME\" }",
+        )
+    }
+
     fn file(&self, path: &PathBuf) -> Result<Vec<u8>, Failure> {
         let shown = path.display();
-        let unread = |error: std::io::Error| {
-            self.wrong(format!("the {} cannot be read from {shown}: {error}", self.what))
-        };
+        let unread =
+            |error: io::Error| self.wrong(format!("the {} cannot be read from {shown}: {error}", self.what));
         let file = File::open(path).map_err(unread)?;
         #[cfg(unix)]
         {
@@ -131,6 +183,85 @@ impl Secret {
     }
 }
 
+/// Writes a file that nobody else may read, not even while it is being written.
+fn private(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    fs::create_dir_all(folder)?;
+    // Temporary files are made with mode 600, and take the place of what was there as a whole.
+    let mut file = tempfile::NamedTempFile::new_in(folder)?;
+    file.write_all(bytes)?;
+    file.as_file().sync_all()?;
+    file.persist(path).map(drop).map_err(|error| error.error)
+}
+
+#[cfg(feature = "keyring")]
+mod keyring {
+    //! The credential store of the system.
+
+    use keyring::{Entry, Error};
+    use secrecy::{ExposeSecret as _, SecretString};
+
+    /// Under which all entries of this program stand.
+    const SERVICE: &str = "charging-sessions";
+
+    /// The store may ask a person to unlock it, so it is waited for aside.
+    async fn with<T: Send + 'static>(
+        name: &str,
+        work: impl FnOnce(&Entry) -> Result<T, Error> + Send + 'static,
+    ) -> Result<T, String> {
+        let name = name.to_owned();
+        let entry = name.clone();
+        let done = tokio::task::spawn_blocking(move || Entry::new(SERVICE, &entry).and_then(|it| work(&it)));
+        match done.await {
+            Ok(Ok(value)) => Ok(value),
+            Ok(Err(Error::NoEntry)) => Err(format!(
+                "there is no client secret under {name} in the credential store of the system: \
+                 `charging-sessions auth login ACCOUNT` puts it there"
+            )),
+            // Their texts name the store and the cause, never the secret.
+            Ok(Err(error)) => Err(format!(
+                "the credential store of the system cannot be used ({error}): on a server, refer to a file instead"
+            )),
+            Err(_) => Err("the credential store of the system cannot be used".to_owned()),
+        }
+    }
+
+    pub(super) async fn get(name: &str) -> Result<Vec<u8>, String> {
+        with(name, Entry::get_password).await.map(String::into_bytes)
+    }
+
+    pub(super) async fn set(name: &str, secret: &SecretString) -> Result<(), String> {
+        let secret = secret.clone();
+        with(name, move |entry| entry.set_password(secret.expose_secret())).await
+    }
+
+    pub(super) async fn forget(name: &str) -> Result<(), String> {
+        with(name, Entry::delete_credential).await
+    }
+}
+
+#[cfg(not(feature = "keyring"))]
+mod keyring {
+    //! What is said where the credential store of the system was left out.
+
+    use secrecy::SecretString;
+
+    const LEFT_OUT: &str = "this program was built without the credential store of the system: build it with \
+                            `--features keyring`, or refer to a file";
+
+    pub(super) async fn get(_name: &str) -> Result<Vec<u8>, String> {
+        Err(LEFT_OUT.to_owned())
+    }
+
+    pub(super) async fn set(_name: &str, _secret: &SecretString) -> Result<(), String> {
+        Err(LEFT_OUT.to_owned())
+    }
+
+    pub(super) async fn forget(_name: &str) -> Result<(), String> {
+        Err(LEFT_OUT.to_owned())
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -166,8 +297,8 @@ mod tests {
         let path = folder.path().join("secret");
         let shown = path.display();
         let write = |text: &[u8], mode| {
-            std::fs::write(&path, text).unwrap();
-            std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).unwrap();
+            fs::write(&path, text).unwrap();
+            fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
         };
         let file = || read(Reference::File(path.clone()));
 
@@ -203,6 +334,48 @@ mod tests {
         assert_eq!(command("sleep 10").await, Err(words.into()));
         let words = "c.toml:3: the client secret is longer than 64 KiB: this refers to something else";
         assert_eq!(command("yes").await, Err(words.into()));
+    }
+
+    #[cfg(unix)]
+    #[tokio::test]
+    async fn what_is_written_can_be_read_by_nobody_else_and_forgotten() {
+        use std::os::unix::fs::PermissionsExt as _;
+
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("new/secret");
+        let secret = Secret::of_client(Reference::File(path.clone()), "c.toml:3".into());
+        for text in ["s3cret", "another s3cret"] {
+            secret.write(&text.into()).await.unwrap();
+            assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+            assert_eq!(read(secret.reference.clone()).await, Ok(text.into()));
+        }
+        secret.forget().await.unwrap();
+        assert!(!path.exists() && secret.forget().await.is_err());
+        let variable = Secret::of_client(Reference::Environment("X".into()), "c.toml:3".into());
+        let refused = variable.write(&"s3cret".into()).await.unwrap_err().to_string();
+        assert!(refused.starts_with("c.toml:3: the configuration refers to a variable"), "{refused}");
+    }
+
+    #[cfg(not(feature = "keyring"))]
+    #[tokio::test]
+    async fn without_the_credential_store_it_is_said_how_to_get_it() {
+        let said = read(Reference::Keyring("home".into())).await.unwrap_err();
+        assert!(said.contains("--features keyring"), "{said}");
+    }
+
+    /// Needs a store that is unlocked: `dbus-run-session` with `gnome-keyring-daemon --unlock` gives one.
+    #[cfg(feature = "keyring")]
+    #[tokio::test]
+    #[ignore = "needs the credential store of a system"]
+    async fn the_credential_store_keeps_a_secret_and_forgets_it() {
+        let name = format!("test-{}", std::process::id());
+        let secret = Secret::of_client(Reference::Keyring(name), "c.toml:3".into());
+        let missing = secret.read().await.unwrap_err().to_string();
+        assert!(missing.contains("`charging-sessions auth login ACCOUNT` puts it there"), "{missing}");
+        secret.write(&"s3cret".into()).await.unwrap();
+        assert_eq!(read(secret.reference.clone()).await, Ok("s3cret".into()));
+        secret.forget().await.unwrap();
+        assert!(secret.read().await.is_err());
     }
 
     #[test]

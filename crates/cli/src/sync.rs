@@ -115,7 +115,7 @@ impl<'a> Runs<'a> {
         let built = account.build(Arc::clone(&self.transport)).await?;
         let key = Key { provider: built.provider, account: built.account.clone() };
         if !self.wanted.dry_run {
-            let Retried { read, .. } = quarantine::retry(&*self.store, &key, false).await?;
+            let Retried { read, .. } = quarantine::retry(&*self.store, &key, self.config, false).await?;
             if read > 0 {
                 tell(&format!("{}: {read} records of the quarantine can be read now", account.name));
             }

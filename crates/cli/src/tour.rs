@@ -1,4 +1,4 @@
-//! `charging-sessions demo` without a provider: three accounts into one store, twice.
+//! `charging-sessions demo` without a provider: four accounts into one store, twice.
 
 use std::{
     io::{self, Write as _},
@@ -7,13 +7,14 @@ use std::{
 };
 
 use charging_sessions::{
-    AccountId, AssetSource, ChargingSessionSource, RecordKind, der_connect, ev_energy, podero,
+    AccountId, AssetSource, ChargingSessionSource, RecordKind, der_connect, ev_energy, evcc, podero,
 };
 use charging_sessions_store::{Account, Filter, SessionStore, SqliteStore};
 use charging_sessions_sync::{AccountSync, Report};
 use charging_sessions_testkit::sandbox::{
     der_connect::{self as der_connect_sandbox, DerConnectSandbox},
     ev_energy::{self as ev_energy_sandbox, EvEnergySandbox},
+    evcc::{self as evcc_sandbox, EvccSandbox},
     podero::{self as podero_sandbox, PoderoSandbox},
 };
 use jiff::{SignedDuration, Timestamp, tz::TimeZone};
@@ -45,11 +46,11 @@ pub(crate) async fn run(path: &Path, days: u32, seed: u64, zone: &TimeZone) -> R
     let since = now - SignedDuration::from_hours(24 * i64::from(days));
     let store: Arc<dyn SessionStore> = Arc::new(SqliteStore::open(path)?.with_zone(zone.clone()));
     let mut stops = Vec::new();
-    for provider in [Provider::EvEnergy, Provider::Podero, Provider::DerConnect] {
+    for provider in [Provider::EvEnergy, Provider::Podero, Provider::DerConnect, Provider::Evcc] {
         stops.push(Stop::start(provider, now, days, seed).await?);
     }
     let mut quarantined = 0;
-    println!("Three sandboxes listen on this machine; their data are invented.\n\nThe first run:");
+    println!("Four sandboxes listen on this machine; their data are invented.\n\nThe first run:");
     for stop in &stops {
         quarantined += stop.sync(&store, since).await?;
     }
@@ -93,6 +94,7 @@ impl Stop {
         match provider {
             Provider::DerConnect => der_connect(now, days, seed).await,
             Provider::EvEnergy => ev_energy(now, days, seed).await,
+            Provider::Evcc => evcc(now, days, seed).await,
             Provider::Podero => podero(now, days, seed).await,
         }
     }
@@ -199,6 +201,39 @@ async fn der_connect(now: Timestamp, days: u32, seed: u64) -> Result<Stop, Failu
         source: source.clone(),
         assets: Some(source),
         kind: RecordKind::Charge,
+        address,
+        requests: Box::new(move || asked.requests().len()),
+        change: Box::new(change),
+    })
+}
+
+async fn evcc(now: Timestamp, days: u32, seed: u64) -> Result<Stop, Failure> {
+    let sandbox = EvccSandbox::builder().seed(seed).now(now).days(days).build();
+    let sandbox = sandbox.start().await.map_err(|error| no_port(&error))?;
+    let address = sandbox.base_url();
+    let config = evcc::Config::new(address.parse().expect("the sandbox knows its own address"));
+    let source = Arc::new(evcc::Evcc::new(config)?);
+    let asked = sandbox.clone();
+    let change = move || {
+        use evcc_sandbox::Mutation;
+        // The newest first, and what goes on before what has ended.
+        let truth = sandbox.truth();
+        let records = truth.as_array().into_iter().flatten();
+        // An end in the year 1 is none.
+        let mut ended = records.filter(|record| record["finished"].as_str().is_some_and(|end| end > "0002"));
+        let (Some(removed), Some(corrected)) = (ended.next(), ended.next()) else { return };
+        let id = |record: &Value| record["id"].as_i64().unwrap_or_default();
+        let fields = json!({"vehicle": "geliehen", "odometer": 12_345.6});
+        sandbox.mutate(Mutation::Correct { id: id(corrected), fields });
+        sandbox.mutate(Mutation::Remove(id(removed)));
+        let mut late = removed.clone();
+        late["id"] = sandbox.new_id().into();
+        sandbox.mutate(Mutation::Insert(late));
+    };
+    Ok(Stop {
+        source,
+        assets: None,
+        kind: RecordKind::PlugIn,
         address,
         requests: Box::new(move || asked.requests().len()),
         change: Box::new(change),

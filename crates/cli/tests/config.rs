@@ -98,7 +98,7 @@ async fn from_init_to_sessions() {
 #[test]
 fn init_prints_and_names_what_it_is_asked_for() {
     let home = tempfile::tempdir().unwrap();
-    for provider in ["der-connect", "ev-energy", "podero"] {
+    for provider in ["der-connect", "ev-energy", "evcc", "podero"] {
         let arguments =
             ["init", "--provider", provider, "--client-id", "c", "--account", "a.b", "--path", "-"];
         let ran = run(&mut with(home.path(), &arguments));
@@ -109,6 +109,11 @@ fn init_prints_and_names_what_it_is_asked_for() {
         let ran = run(&mut with(home.path(), &["auth", "status", "--config", file.to_str().unwrap()]));
         assert!(ran.code == 2 && ran.out.contains("_CLIENT_SECRET"), "{}{}", ran.out, ran.err);
     }
+    // A server at home needs nothing to be filled in.
+    let ran = run(&mut with(home.path(), &["init", "--provider", "evcc", "--path", "evcc/c.toml"]));
+    assert!(ran.code == 0 && !ran.err.contains("SECRET"), "{}", ran.err);
+    let ran = run(&mut with(home.path(), &["auth", "status", "--config", "evcc/c.toml"]));
+    assert!(ran.code == 0 && ran.out.contains("it needs no secret"), "{}{}", ran.out, ran.err);
     // What has to be filled in says so, with its line.
     assert_eq!(
         run(&mut with(home.path(), &["init", "--provider", "podero", "--path", "new/c.toml"])).code,
@@ -116,7 +121,7 @@ fn init_prints_and_names_what_it_is_asked_for() {
     );
     let ran = run(&mut with(home.path(), &["auth", "status", "--config", "new/c.toml"]));
     assert_eq!((ran.code, ran.out.as_str()), (2, ""));
-    assert_eq!(ran.err, "error: new/c.toml:15: `client_id` is empty: write it here\n");
+    assert_eq!(ran.err, "error: new/c.toml:16: `client_id` is empty: write it here\n");
 }
 
 #[test]
@@ -133,7 +138,8 @@ fn flag_then_environment_then_project_then_user() {
         let ran = run(program.args(arguments).envs(variables.iter().copied()));
         let findings = parsed(&ran);
         let store = findings.as_array().unwrap().iter().find(|it| it["subject"] == "store").unwrap();
-        Path::new(store["found"].as_str().unwrap()).file_name().unwrap().to_str().unwrap().to_owned()
+        let (path, _) = store["found"].as_str().unwrap().split_once(", ").unwrap();
+        Path::new(path).file_name().unwrap().to_str().unwrap().to_owned()
     };
 
     assert_eq!(stored(&[], &[]), "sessions.sqlite");
@@ -288,7 +294,7 @@ fn providers_are_told() {
     let list = run(&mut with(home.path(), &["provider", "list", "--format", "json"]));
     assert_eq!(list.code, 0);
     let names: Vec<_> = parsed(&list).as_array().unwrap().iter().map(|it| it["provider"].clone()).collect();
-    assert_eq!(names, ["der-connect", "ev-energy", "podero"]);
+    assert_eq!(names, ["der-connect", "ev-energy", "evcc", "podero"]);
     let show = parsed(&run(&mut with(home.path(), &["provider", "show", "ev-energy", "--format", "json"])));
     assert_eq!(show, parsed(&list)[1]);
     assert_eq!(show["quota"], json!({"requests": 1000, "per_seconds": 3600}));

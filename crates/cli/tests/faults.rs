@@ -4,7 +4,10 @@ use std::{collections::BTreeSet, path::Path};
 
 use charging_sessions_testkit::{
     conformance::identifiers,
-    sandbox::{Fault, der_connect::DerConnectSandbox, ev_energy::EvEnergySandbox, podero::PoderoSandbox},
+    sandbox::{
+        Fault, der_connect::DerConnectSandbox, ev_energy::EvEnergySandbox, evcc::EvccSandbox,
+        podero::PoderoSandbox,
+    },
 };
 use serde_json::{Value, json};
 
@@ -62,6 +65,7 @@ async fn places() -> Vec<Place> {
             |it| format!("--base-url={}", it.base_url()),
             format!("--token-url={}", it.token_url())
         ),
+        place!(EvccSandbox, "evcc", "/api/sessions", "/id", |it| { format!("--base-url={}", it.base_url()) }),
     ]
 }
 
@@ -163,6 +167,10 @@ async fn a_vehicle_that_does_not_exist_is_told() {
         match place.provider {
             // A filter that nothing meets is an empty listing there, if it is well formed.
             "ev-energy" => assert!(ran.code == 1 && ran.err.contains("vehicle_id"), "{}", ran.err),
+            // Its vehicles have names only.
+            "evcc" => {
+                assert!(ran.code == 2 && ran.err.contains("cannot be asked for one vehicle"), "{}", ran.err);
+            }
             _ => assert!(ran.code == 1 && ran.err.starts_with("error: "), "{}: {}", place.provider, ran.err),
         }
         assert_eq!(ran.out, "");

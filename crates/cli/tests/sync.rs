@@ -19,6 +19,7 @@ use charging_sessions_testkit::{
     sandbox::{
         Fault, Running,
         ev_energy::{EvEnergySandbox, Mutation},
+        evcc::EvccSandbox,
     },
 };
 use common::{Ran, program, run, run_beside};
@@ -148,6 +149,42 @@ async fn a_copy_is_made_kept_and_looked_at() {
     assert_eq!(replayed.code, 0, "{}", replayed.err);
     assert!(replayed.out.starts_with("0 would change"), "{}", replayed.out);
     assert_eq!(ran(&home, &["check"]).await.code, 0);
+}
+
+/// What the payload does not say, a replay takes from the record before and from the configuration.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_sessions_of_a_server_without_a_currency_are_given_one_by_a_replay() {
+    let now = "2026-11-20T12:00:00Z".parse().unwrap();
+    for stated in [Some("SEK"), None] {
+        let sandbox = EvccSandbox::builder().seed(7).now(now).currency(stated).build().start().await.unwrap();
+        let home = tempfile::tempdir().unwrap();
+        let write = |more: &str| {
+            let account =
+                format!("[accounts.house]\nprovider = 'evcc'\nbase_url = '{}'\n", sandbox.base_url());
+            let text =
+                format!("store = 'sessions.sqlite'\n{account}site_time_zone = 'Europe/Berlin'\n{more}");
+            fs::write(home.path().join("config.toml"), text).unwrap();
+        };
+        write("");
+        synced(&home, &[]).await;
+        assert_eq!(stored(&home).await, identifiers(&sandbox.truth(), "/id"));
+        let replayed = ran(&home, &["raw", "replay"]).await;
+        assert!(replayed.out.starts_with("0 would change"), "{}", replayed.out);
+        let priced = async || {
+            let ran = ran(&home, &["sessions", "--format", "jsonl"]).await;
+            assert!(ran.out.lines().all(|line| line.contains("Europe/Berlin")), "{}", ran.out);
+            ran.out.lines().filter(|line| line.contains("\"currency\":\"SEK\"")).count()
+        };
+        let prices = sandbox.truth().as_array().unwrap().iter().filter(|it| it["price"].is_number()).count();
+        assert!(prices > 20);
+        assert_eq!(priced().await, if stated.is_some() { prices } else { 0 });
+        write("currency = 'SEK'\n");
+        let replayed = ran(&home, &["raw", "replay", "--apply"]).await;
+        assert_eq!(replayed.code, 0, "{}", replayed.err);
+        let written = if stated.is_some() { 0 } else { prices };
+        assert!(replayed.out.contains(&format!("{written} written")), "{}", replayed.out);
+        assert_eq!(priced().await, prices);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -343,6 +380,6 @@ fn the_demo_shows_a_correction_a_loss_and_a_late_arrival() {
     let second = ran.out.split("The second run:").nth(1).unwrap();
     let changed = second.lines().filter(|line| line.contains("1 new, 1 changed")).count();
     let vanished = second.lines().filter(|line| line.contains("1 vanished")).count();
-    assert_eq!((changed, vanished), (3, 3), "{}", ran.out);
+    assert_eq!((changed, vanished), (4, 4), "{}", ran.out);
     assert!(ran.out.contains('█'), "{}", ran.out);
 }

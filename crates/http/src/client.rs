@@ -41,6 +41,7 @@ impl Client {
         ClientBuilder {
             provider,
             base_url,
+            plain_http: None,
             transport: None,
             auth: Box::new(NoAuth),
             policy: Policy::default(),
@@ -192,11 +193,26 @@ pub fn segment(text: &str) -> String {
     segment
 }
 
+/// What may be asked at a base address of plain `http` on another machine, where whoever is on the way can read and
+/// change everything. `https`, and `http` on this machine, are always fine.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum PlainHttp {
+    /// Nothing.
+    #[default]
+    Refused,
+    /// What needs no credentials. For servers without a certificate in a network of one's own.
+    WithoutCredentials,
+    /// Everything, credentials included: who listens can use them from then on.
+    WithCredentials,
+}
+
 /// Makes a [`Client`]. Begin with [`Client::builder`].
 #[must_use]
 pub struct ClientBuilder {
     provider: ProviderId,
     base_url: Url,
+    plain_http: Option<PlainHttp>,
     transport: Option<Arc<dyn Transport>>,
     auth: Box<dyn Authenticator>,
     policy: Policy,
@@ -212,6 +228,13 @@ impl ClientBuilder {
     /// What sends the requests. [`default_transport`] by default; sources that share one share its connections.
     pub fn transport(mut self, transport: Arc<dyn Transport>) -> Self {
         self.transport = Some(transport);
+        self
+    }
+
+    /// What may be asked at a base address of plain `http` on another machine. Nothing by default. Addresses of sign-in
+    /// are `https` in any case.
+    pub fn plain_http(mut self, allowed: PlainHttp) -> Self {
+        self.plain_http = Some(allowed);
         self
     }
 
@@ -271,8 +294,8 @@ impl ClientBuilder {
     /// # Errors
     ///
     /// [`ErrorKind::Config`], with a sentence that says what to change, if the base address or that of sign-in is
-    /// neither `https` nor `http` on this machine, or has a name, a password or a fragment in it, or the base
-    /// address a query; if the policy could never send; or if there is no transport.
+    /// neither `https` nor `http` on this machine, unless that is [allowed](Self::plain_http), or has a name, a password
+    /// or a fragment in it, or the base address a query; if the policy could never send; or if there is no transport.
     pub fn build(self) -> Result<Client> {
         let provider = self.provider;
         self.try_build().map_err(|error| error.with_provider(provider))
@@ -282,6 +305,7 @@ impl ClientBuilder {
         let Self {
             provider,
             mut base_url,
+            plain_http,
             transport,
             auth,
             policy,
@@ -296,7 +320,8 @@ impl ClientBuilder {
             let text = format!("the value for the header `{name}` has a character that no header can hold");
             return Err(Error::new(ErrorKind::Config, text));
         }
-        check_address("the base URL", &base_url)?;
+        check_plain_http(&base_url, plain_http, &*auth)?;
+        check_address("the base URL", &base_url, plain_http.is_some())?;
         if base_url.query().is_some() {
             return Err(Error::new(ErrorKind::Config, "the base URL has a query; give it without"));
         }
@@ -305,7 +330,7 @@ impl ClientBuilder {
         }
         let endpoints = auth.endpoints();
         for endpoint in &endpoints {
-            check_address("the token URL", endpoint)?;
+            check_address("the token URL", endpoint, false)?;
         }
         headers.entry(header::ACCEPT).or_insert(HeaderValue::from_static("application/json"));
         let agent = HeaderValue::from_static(concat!("charging-sessions/", env!("CARGO_PKG_VERSION")));
@@ -338,11 +363,28 @@ impl fmt::Debug for ClientBuilder {
     }
 }
 
+/// Refuses plain `http` to another machine as far as it is not allowed, for sources that offer to allow it.
+fn check_plain_http(url: &Url, allowed: Option<PlainHttp>, auth: &dyn Authenticator) -> Result<()> {
+    if url.scheme() != "http" || is_loopback(url) {
+        return Ok(());
+    }
+    let wrong = match allowed {
+        Some(PlainHttp::Refused) => {
+            "the base URL is plain `http` to another machine; use `https`, or allow it with `plain_http`"
+        }
+        Some(PlainHttp::WithoutCredentials) if !auth.secrets().is_empty() => {
+            "the base URL is plain `http` to another machine; `plain_http` does not allow it with credentials"
+        }
+        _ => return Ok(()),
+    };
+    Err(Error::new(ErrorKind::Config, wrong))
+}
+
 /// Refuses an address over which credentials would be readable, or that holds some.
-fn check_address(what: &str, url: &Url) -> Result<()> {
+fn check_address(what: &str, url: &Url, is_plain_http_allowed: bool) -> Result<()> {
     let is_safe = match url.scheme() {
         "https" => url.has_host(),
-        "http" => is_loopback(url),
+        "http" => url.has_host() && (is_plain_http_allowed || is_loopback(url)),
         _ => false,
     };
     let wrong = if !is_safe {
@@ -369,7 +411,7 @@ fn is_loopback(url: &Url) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Limits, OAuth2, Response};
+    use crate::{Limits, OAuth2, Response, StaticHeader};
 
     #[derive(Debug)]
     struct Nowhere;
@@ -416,6 +458,34 @@ mod tests {
         }
         let error = builder("https://a.example/?key=s3cret").build().unwrap_err();
         assert_eq!(error.to_string(), "test: the base URL has a query; give it without");
+    }
+
+    #[test]
+    fn plain_http_to_another_machine_is_allowed_step_by_step() {
+        let home = || builder("http://evcc.local:7070");
+        let token = || StaticHeader::bearer(&"s3cret".into());
+        home().plain_http(PlainHttp::WithoutCredentials).build().unwrap();
+        home().plain_http(PlainHttp::WithCredentials).auth(token()).build().unwrap();
+        for safe in ["https://a.example", "http://127.0.0.1:7070"] {
+            builder(safe).plain_http(PlainHttp::Refused).auth(token()).build().unwrap();
+        }
+        let wrong = |builder: ClientBuilder| builder.build().unwrap_err().to_string();
+        assert_eq!(
+            wrong(home().plain_http(PlainHttp::Refused)),
+            "test: the base URL is plain `http` to another machine; use `https`, or allow it with `plain_http`"
+        );
+        assert_eq!(
+            wrong(home().plain_http(PlainHttp::WithoutCredentials).auth(token())),
+            "test: the base URL is plain `http` to another machine; `plain_http` does not allow it with credentials"
+        );
+        let url = "http://a.example/token".parse().unwrap();
+        let sign_in = OAuth2::client_credentials(url, "id", "secret".into());
+        let elsewhere = wrong(home().plain_http(PlainHttp::WithCredentials).auth(sign_in));
+        assert!(elsewhere.starts_with("test: the token URL is not `https`"), "{elsewhere}");
+        for never in ["ftp://a.example", "http://name@a.example"] {
+            let error = wrong(builder(never).plain_http(PlainHttp::WithCredentials));
+            assert!(error.starts_with("test: the base URL"), "{error}");
+        }
     }
 
     #[test]

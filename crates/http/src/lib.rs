@@ -17,6 +17,7 @@
 //! | [`link::next`], [`LinkPlace`], [`OffsetPlace`] | the next page, by `Link` headers or by offset |
 //! | `webhook` (a feature) | signatures of what a provider sends by itself |
 //! | [`Link`], [`OneOrMany`] | shapes for generated types |
+//! | [`PlainHttp`] | what may be asked without `https`, for servers in a network of one's own |
 //!
 //! ```rust
 //! use std::sync::Arc;
@@ -93,7 +94,7 @@ mod wire;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 pub use auth::{Authenticator, NoAuth, SignIn, StaticHeader};
-pub use client::{Client, ClientBuilder, segment};
+pub use client::{Client, ClientBuilder, PlainHttp, segment};
 pub use decode::{
     Decodable, Decoded, array, complete, items, json, list_in, member, raw, record, records, text,
 };

@@ -370,6 +370,14 @@ pub trait SessionStore: fmt::Debug + Send + Sync {
     /// Records that could not be mapped, of one account or of all.
     async fn quarantine(&self, account: Option<&Account>) -> Result<Vec<Quarantined>>;
 
+    /// Looks for damage, which means to read everything: that the database is sound, that each record can be read, and
+    /// that each payload is still what it was when it came.
+    ///
+    /// # Errors
+    ///
+    /// `Storage` that says what is damaged.
+    async fn verify(&self) -> Result<()>;
+
     /// Takes records out of quarantine, because they can be mapped now.
     async fn release(&self, lease: &dyn Lease, payloads: &[Hash]) -> Result<()>;
 }

@@ -261,6 +261,24 @@ async fn damage_is_an_error_and_no_panic() {
         assert!(error.to_string().contains(&schema), "{damage}: {error}");
         assert!(!error.to_string().contains("mistake in this program"), "{damage}: {error}");
     }
+    // What only shows to whoever looks for it.
+    for (damage, words) in [
+        ("UPDATE revisions SET record = '{}'", "the record ev-energy/home/segment/"),
+        ("UPDATE sessions SET content = '\\x00'", "the record ev-energy/home/segment/"),
+        ("UPDATE sessions SET revision_id = 0", "the record ev-energy/home/segment/"),
+        ("UPDATE payloads SET hash = sha256(hash)", "bytes that were received are others now"),
+        ("UPDATE payloads SET size = size + 1", "is damaged"),
+    ] {
+        let schema = scratch();
+        let store = open(&schema).await;
+        fill(&store, 1500).await;
+        store.verify().await.unwrap();
+        let last = damage.replace("UPDATE ", &format!("UPDATE {schema}."));
+        admin.batch_execute(&last).await.unwrap();
+        let error = store.verify().await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Storage);
+        assert!(error.to_string().contains(words), "{damage}: {error}");
+    }
 }
 
 #[tokio::test]

@@ -152,6 +152,7 @@ async fn damage_is_an_error_and_no_panic() {
     let (_folder, path) = scratch();
     fill(&SqliteStore::open(&path).unwrap(), 300).await;
     let whole = fs::read(&path).unwrap();
+    SqliteStore::open_read_only(&path).unwrap().verify().await.unwrap();
     let mut worst = 0;
     for start in (0..whole.len()).step_by(4096).chain([100, 5000]) {
         let mut bytes = whole.clone();
@@ -180,6 +181,23 @@ async fn damage_is_an_error_and_no_panic() {
         drop(db);
         let bytes = fs::read(&path).unwrap();
         assert!(reads_with_an_error(&path, &bytes).await, "{damage}");
+    }
+    // What only shows to whoever looks for it.
+    for (damage, words) in [
+        ("UPDATE revisions SET record = '{'", "the record ev-energy/home/segment/"),
+        ("UPDATE sessions SET content = x'00'", "the record ev-energy/home/segment/"),
+        ("DELETE FROM accounts", "belongs to none of accounts"),
+        ("UPDATE payloads SET hash = randomblob(32)", "bytes that were received are others now"),
+        ("UPDATE payloads SET size = size + 1", "is damaged"),
+    ] {
+        fs::write(&path, &whole).unwrap();
+        let db = Connection::open(&path).unwrap();
+        db.pragma_update(None, "foreign_keys", false).unwrap();
+        db.execute_batch(damage).unwrap();
+        drop(db);
+        let error = SqliteStore::open_read_only(&path).unwrap().verify().await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Storage);
+        assert!(error.to_string().contains(words), "{damage}: {error}");
     }
 }
 

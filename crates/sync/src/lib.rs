@@ -118,7 +118,7 @@ impl AccountSync {
     /// `kinds` are those that the source lists as a whole: what is of such a kind, and is not listed, has vanished.
     /// They have to be named, because they cannot be learnt from a page, which may be empty or hold parts of what it
     /// lists. ev.energy lists [segments](RecordKind::Segment), or plug-ins if asked for those, with some of their
-    /// segments as parts; Podero lists plug-ins; DER-Connect charges.
+    /// segments as parts; evcc and Podero list plug-ins; DER-Connect charges.
     pub fn new(
         source: Arc<dyn ChargingSessionSource>,
         store: Arc<dyn SessionStore>,

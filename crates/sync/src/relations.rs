@@ -99,13 +99,27 @@ fn beside(before: &ChargingSession, session: &ChargingSession) -> Option<(IssueC
     (overlap(before, session)? > SKEW).then_some((IssueCode::REL_OVERLAP, Severity::Warning))
 }
 
-/// What a record was plugged into, and what was plugged in.
+/// What a record was plugged into, and what was plugged in: by identifier, or by name where a provider has names only.
 fn places(session: &ChargingSession) -> Vec<(&'static str, &str, Option<&str>)> {
-    let parties = &session.parties;
-    let vehicle = parties.vehicle.as_ref().and_then(|vehicle| vehicle.source_id.as_deref());
-    let plug = parties.charge_point.as_ref();
-    let plug = plug.and_then(|plug| Some(("plug", plug.source_id.as_deref()?, plug.connector_id.as_deref())));
-    vehicle.map(|vehicle| ("vehicle", vehicle, None)).into_iter().chain(plug).collect()
+    fn one<'a>(
+        what: [&'static str; 2],
+        id: Option<&'a String>,
+        name: Option<&'a String>,
+    ) -> Option<(&'static str, &'a str)> {
+        let [by_id, by_name] = what;
+        id.map(|id| (by_id, id.as_str())).or_else(|| name.map(|name| (by_name, name.as_str())))
+    }
+    let (vehicle, plug) = (session.parties.vehicle.as_ref(), session.parties.charge_point.as_ref());
+    let vehicle = vehicle.and_then(|vehicle| {
+        let (what, which) =
+            one(["vehicle", "vehicle's name"], vehicle.source_id.as_ref(), vehicle.name.as_ref())?;
+        Some((what, which, None))
+    });
+    let plug = plug.and_then(|plug| {
+        let (what, which) = one(["plug", "plug's name"], plug.source_id.as_ref(), plug.name.as_ref())?;
+        Some((what, which, plug.connector_id.as_deref()))
+    });
+    vehicle.into_iter().chain(plug).collect()
 }
 
 fn is_same_place(one: &ChargingSession, other: &ChargingSession) -> bool {
@@ -215,6 +229,23 @@ mod tests {
         part.identity.key.kind = RecordKind::Segment;
         assert!(found(&[a.clone(), part]).is_empty());
         assert!(found(&[a, session("one", "b", "11:58:30", "13:00:00", 5)]).is_empty());
+    }
+
+    #[test]
+    fn a_name_tells_vehicles_apart_where_there_is_nothing_else() {
+        let named = |id, name: &str| {
+            let mut session = session("one", id, "10:00:00", "12:00:00", 20);
+            let mut vehicle = Vehicle::default();
+            vehicle.name = Some(name.to_owned());
+            session.parties.vehicle = Some(vehicle);
+            session
+        };
+        assert_eq!(found(&[named("a", "Estate"), named("b", "Estate")]), ["b rel.duplicate a"]);
+        assert!(found(&[named("a", "Estate"), named("b", "Van")]).is_empty());
+        // A name says nothing beside an identifier.
+        let mut known = named("b", "Estate");
+        known.parties.vehicle.as_mut().unwrap().source_id = Some("Estate".into());
+        assert!(found(&[named("a", "Estate"), known]).is_empty());
     }
 
     #[test]

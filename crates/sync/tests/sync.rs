@@ -18,9 +18,9 @@ use charging_sessions_core::{Cursor, ErrorKind, IssueCode, RecordKind, TimeWindo
 use charging_sessions_podero::Podero;
 use charging_sessions_store::{Batch, Filter, Reason, Slice, SqliteStore};
 use charging_sessions_sync::{AccountSync, CancellationToken, Event, relations};
-use charging_sessions_testkit::sandbox::{Fault, der_connect, ev_energy, podero};
+use charging_sessions_testkit::sandbox::{Fault, der_connect, ev_energy, evcc, podero};
 use common::{Counted, NOW, SINCE, Subject, policy};
-use jiff::{SignedDuration, Timestamp};
+use jiff::{SignedDuration, Timestamp, tz::Offset};
 use serde_json::{Value, json};
 
 const DAY: SignedDuration = SignedDuration::from_hours(24);
@@ -96,6 +96,83 @@ async fn der_connect_is_read_whole_and_then_by_the_last_windows_of_each_entity()
     assert!(fresh.by_asset().since(at(SINCE)).run().await.unwrap().complete);
     fresh.assert_whole().await;
     assert_eq!(fresh.rows().await, subject.rows().await);
+}
+
+#[tokio::test]
+async fn evcc_is_read_whole_and_then_by_the_months_of_its_last_windows() {
+    let subject = common::evcc(|sandbox| sandbox.dirt(false)).await;
+    // Each window is the months that it touches in any zone.
+    let months = |from: Timestamp| {
+        let day = |instant: Timestamp| Offset::UTC.to_datetime(instant).date();
+        let (first, last) = (day(from - DAY), day(from + DAY * 31 - SignedDuration::from_nanos(1)));
+        usize::try_from((last.year() - first.year()) * 12 + i16::from(last.month() - first.month())).unwrap()
+            + 1
+    };
+    let first = border(at(NOW) - DAY * 3);
+    let requests = (0..).map(|n| first + DAY * 30 * n).take(windows(NOW, DAY * 3, NOW)).map(months).sum();
+    twice(&subject, subject.sync(), requests).await;
+}
+
+/// Nothing of the record tells that it was changed, nor when.
+#[tokio::test]
+async fn what_a_user_changes_or_deletes_is_seen_for_some_days_and_by_a_full_run_at_any_time() {
+    let subject = common::evcc(|sandbox| sandbox.dirt(false)).await;
+    let sync = subject.sync();
+    sync.run().await.unwrap();
+    let border = border(at(NOW) - DAY * 3).to_string();
+    let mut ended: Vec<_> = subject.truth().into_values().collect();
+    ended.retain(|record| !record["finished"].as_str().unwrap().starts_with("0001"));
+    ended.sort_by_key(|record| at(record["created"].as_str().unwrap()));
+    let is_recent = |record: &&Value| at(record["created"].as_str().unwrap()) >= at(&border);
+    let (recent, old): (Vec<_>, Vec<_>) = ended.iter().partition(is_recent);
+    let id = |record: &Value| record["id"].as_i64().unwrap();
+    let change = |records: &[&Value]| {
+        let fields = json!({"vehicle": "geliehen", "odometer": 12.5});
+        assert!(subject.sandbox.mutate(evcc::Mutation::Correct { id: id(records[0]), fields }));
+        assert!(subject.sandbox.mutate(evcc::Mutation::Remove(id(records[1]))));
+    };
+    change(&recent);
+    let report = sync.run().await.unwrap();
+    assert_eq!((report.counts.changed, report.counts.vanished), (1, 1), "{report}");
+    subject.assert_whole().await;
+
+    change(&old);
+    let report = sync.run().await.unwrap();
+    assert_eq!((report.counts.changed, report.counts.vanished), (0, 0), "{report}");
+    let report = sync.full(true).run().await.unwrap();
+    assert_eq!((report.counts.changed, report.counts.vanished), (1, 1), "{report}");
+    subject.assert_whole().await;
+
+    for (record, last) in
+        [(recent[0], Reason::Changed), (recent[1], Reason::Vanished), (old[1], Reason::Vanished)]
+    {
+        let (provider, account) = (subject.account.provider, subject.account.account.clone());
+        let key =
+            charging_sessions_core::SessionKey::new(provider, account, subject.kind, common::id(record));
+        let revisions = subject.store.revisions(&key).await.unwrap();
+        let reasons: Vec<_> = revisions.into_iter().map(|revision| revision.reason).collect();
+        assert_eq!(reasons, [Reason::New, last]);
+    }
+}
+
+/// A session that goes on after a stop may begin with the energy of the one before.
+#[tokio::test]
+async fn energy_that_a_row_has_from_the_one_before_is_found() {
+    let subject = common::evcc(|sandbox| sandbox.dirt(false)).await;
+    let with_meter = |record: &Value| record["loadpoint"] == "Carport" && record["meterStop"].is_number();
+    let mut rows: Vec<_> = subject.truth().into_values().filter(with_meter).collect();
+    rows.sort_by_key(|record| record["id"].as_i64());
+    let energy = |record: &Value| record["chargedEnergy"].as_f64().unwrap();
+    let pair = rows.windows(2).find(|pair| energy(&pair[1]) < energy(&pair[0])).unwrap();
+    let (id, sum) = (pair[1]["id"].as_i64().unwrap(), energy(&pair[0]) + energy(&pair[1]));
+    let fields = json!({"chargedEnergy": sum});
+    assert!(subject.sandbox.mutate(evcc::Mutation::Correct { id, fields }));
+    subject.sync().run().await.unwrap();
+    let rows = subject.store.sessions(&Filter::default(), None, 10_000).await.unwrap();
+    let found = relations::relations(rows.iter().map(|row| &row.session));
+    let [found] = &*found else { panic!("{found:?}") };
+    assert_eq!((&found.key.source_id, &found.issue.code), (&id.to_string(), &IssueCode::REL_CARRY_OVER));
+    assert_eq!(found.issue.related[0].source_id, common::id(&pair[0]));
 }
 
 #[tokio::test]
@@ -511,4 +588,5 @@ async fn records_in_good_order_are_not_odd_side_by_side() {
     assert_eq!(findings(&common::ev_energy(|sandbox| sandbox.dirt(false)).await).await, []);
     assert_eq!(findings(&common::podero(|sandbox| sandbox.dirt(false)).await).await, []);
     assert_eq!(findings(&common::der_connect(|sandbox| sandbox.dirt(false)).await).await, []);
+    assert_eq!(findings(&common::evcc(|sandbox| sandbox.dirt(false)).await).await, []);
 }

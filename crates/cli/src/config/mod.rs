@@ -10,7 +10,7 @@ use std::{
 use charging_sessions::{
     AccountId, AssetSource, ChargingSessionSource, Error, ProviderId, RecordKind, der_connect,
     ev_energy::{self, Expand},
-    podero,
+    evcc, podero,
 };
 use charging_sessions_http::Transport;
 use etcetera::{BaseStrategy as _, base_strategy};
@@ -61,8 +61,10 @@ pub(crate) struct Account {
     /// The user's own name for it; part of every key.
     pub(crate) name: AccountId,
     pub(crate) provider: Provider,
+    /// Empty where there is none.
     pub(crate) client_id: String,
-    pub(crate) client_secret: Secret,
+    /// `None` only with a provider that may be [open](Provider::is_open).
+    pub(crate) client_secret: Option<Secret>,
     /// The first day of interest.
     pub(crate) since: Option<Date>,
     /// Whether to keep the intervals of sessions, too.
@@ -149,7 +151,10 @@ impl Config {
 impl Account {
     /// The sources of this account, which share a sign-in and a quota. Reads the secret and sends nothing.
     pub(crate) async fn build(&self, transport: Arc<dyn Transport>) -> Result<Built, Failure> {
-        let secret = self.client_secret.read().await?;
+        let secret = match &self.client_secret {
+            Some(secret) => Some(secret.read().await?),
+            None => None,
+        };
         let requests = Counted::new(transport);
         self.sources(secret, requests).map_err(|error| match self.place.as_str() {
             "" => Failure::from(error),
@@ -157,18 +162,20 @@ impl Account {
         })
     }
 
-    fn sources(&self, secret: SecretString, requests: Arc<Counted>) -> Result<Built, Error> {
+    fn sources(&self, secret: Option<SecretString>, requests: Arc<Counted>) -> Result<Built, Error> {
         let id = self.client_id.as_str();
+        // Those that need one do not come this far without.
+        let required = || secret.clone().unwrap_or_default();
         let (kinds, source, assets): Sources = match self.provider {
             Provider::DerConnect => {
-                let mut config = der_connect::Config::new(id, secret);
+                let mut config = der_connect::Config::new(id, required());
                 config.account = self.name.clone();
                 self.options.apply_to_der_connect(&mut config);
                 let source = Arc::new(der_connect::DerConnect::with_transport(config, requests.clone())?);
                 (&[RecordKind::Charge], source.clone(), Some(source))
             }
             Provider::EvEnergy => {
-                let mut config = ev_energy::Config::new(id, secret);
+                let mut config = ev_energy::Config::new(id, required());
                 config.account = self.name.clone();
                 self.options.apply_to_ev_energy(&mut config);
                 if self.with_intervals && !config.expand.contains(&Expand::ENERGY_USAGE) {
@@ -184,9 +191,21 @@ impl Account {
                 let source = Arc::new(source);
                 (kinds, source, None)
             }
+            Provider::Evcc => {
+                let mut config = evcc::Config::new(self.provider.base_url());
+                config.account = self.name.clone();
+                self.options.apply_to_evcc(&mut config);
+                config.credentials = match secret {
+                    None => evcc::Credentials::None,
+                    Some(token) if id.is_empty() => evcc::Credentials::Bearer(token),
+                    Some(password) => evcc::Credentials::Basic { user: id.to_owned(), password },
+                };
+                let source = Arc::new(evcc::Evcc::with_transport(config, requests.clone())?);
+                (&[RecordKind::PlugIn], source, None)
+            }
             Provider::Podero => {
                 let organisation = self.options.organisation.as_deref().unwrap_or_default();
-                let mut config = podero::Config::new(id, secret, organisation);
+                let mut config = podero::Config::new(id, required(), organisation);
                 config.account = self.name.clone();
                 self.options.apply_to_podero(&mut config);
                 let source = Arc::new(podero::Podero::with_transport(config, requests.clone())?);
@@ -257,14 +276,20 @@ fn read_account(
         }
     }
     table.only(&keys(provider))?;
-    if let Some(key) = ["base_url", "token_url"].iter().find(|key| !trusted && table.get(key).is_some()) {
+    let elsewhere = ["base_url", "token_url", "plain_http"];
+    if let Some(key) = elsewhere.iter().find(|key| !trusted && table.get(key).is_some()) {
         return Err(table.wrong(key, untrusted(key)));
     }
 
-    let client_id =
-        table.text("client_id")?.ok_or_else(|| missing("client_id", "the provider gives it to you"))?;
-    let client_secret = read_secret(file, &table, "client_secret", trusted)?
-        .ok_or_else(|| missing("client_secret", REFER))?;
+    let client_id = match table.text("client_id")? {
+        Some(client_id) => client_id,
+        None if provider.is_open() => String::new(),
+        None => return Err(missing("client_id", "the provider gives it to you")),
+    };
+    let client_secret = read_secret(file, &table, "client_secret", trusted)?;
+    if client_secret.is_none() && !(provider.is_open() && client_id.is_empty()) {
+        return Err(missing("client_secret", REFER));
+    }
     let options = Options::read(&table)?;
     options.check(provider, |key| format!("`{key}`")).map_err(|message| file.wrong(value.span(), message))?;
     Ok(Account {
@@ -279,7 +304,7 @@ fn read_account(
     })
 }
 
-const REFER: &str = "refer to it with { env = \"NAME\" }, { file = \"PATH\" } or { command = \"COMMAND\" }";
+const REFER: &str = "refer to it with { env = \"NAME\" }, { file = \"PATH\" }, { command = \"COMMAND\" } or { keyring = \"NAME\" }";
 
 /// Where sessions are kept, if the file says so.
 fn read_store(file: &File, root: &Table<'_>, trusted: bool) -> Result<Option<Target>, Failure> {
@@ -296,7 +321,7 @@ fn read_store(file: &File, root: &Table<'_>, trusted: bool) -> Result<Option<Tar
         (Some(url), None) if is_address(&url) => {
             if holds_a_password(&url) {
                 let message = "a password must not stand in the configuration: refer to the whole address with \
-                               `store_url = { env = \"NAME\" }`, a file or a command";
+                               `store_url = { env = \"NAME\" }`, or another place of secrets";
                 return Err(root.wrong("store", message));
             }
             if !trusted {
@@ -320,17 +345,22 @@ fn read_secret(
         return Err(account.wrong(key, format!("a secret must not stand in the configuration: {REFER}")));
     }
     let Some(table) = account.table(key)? else { return Ok(None) };
-    table.only(&["env", "file", "command"])?;
-    let reference = match (table.text("env")?, table.text("file")?, table.text("command")?) {
-        (Some(name), None, None) if is_variable(&name) => Reference::Environment(name),
-        (Some(_), None, None) => {
+    table.only(&["env", "file", "command", "keyring"])?;
+    let given: Vec<_> = table.entries().map(|(key, _)| key.get_ref().to_string()).collect();
+    let [place_of_it] = given.as_slice() else {
+        return Err(account.wrong(key, format!("a secret is in one place: {REFER}")));
+    };
+    let text = table.text(place_of_it)?.unwrap_or_default();
+    let reference = match place_of_it.as_str() {
+        "env" if is_variable(&text) => Reference::Environment(text),
+        "env" => {
             return Err(account
                 .wrong(key, "`env` must be the name of an environment variable, not the secret itself"));
         }
-        (None, Some(path), None) => Reference::File(beside(&file.path, &path)),
-        (None, None, Some(command)) if trusted => Reference::Command(command.into()),
-        (None, None, Some(_)) => return Err(account.wrong(key, untrusted("command"))),
-        _ => return Err(account.wrong(key, format!("a secret is in one place: {REFER}"))),
+        "file" => Reference::File(beside(&file.path, &text)),
+        "command" if trusted => Reference::Command(text.into()),
+        "command" => return Err(account.wrong(key, untrusted("command"))),
+        _ => Reference::Keyring(text),
     };
     let secret = if key == STORE_URL { Secret::of_store } else { Secret::of_client };
     Ok(Some(secret(reference, place)))

@@ -1,8 +1,10 @@
 //! What an account may have besides its credentials, on the command line and in the configuration alike.
 
-use charging_sessions::{AssetRef, der_connect, ev_energy, ev_energy::Expand, podero};
-use charging_sessions_http::Url;
-use jiff::SignedDuration;
+use charging_sessions::{
+    AssetRef, Currency, der_connect, ev_energy, ev_energy::Expand, evcc, evcc::PlainHttp, podero,
+};
+use charging_sessions_http::{Policy, Quota, Url};
+use jiff::{SignedDuration, tz::TimeZone};
 
 use super::table::Table;
 use crate::{args::length, exit::Failure, provider::Provider};
@@ -19,6 +21,10 @@ pub(crate) struct Options {
     /// Where tokens are issued, if it is not the provider's own.
     #[arg(long, value_name = "URL")]
     pub(crate) token_url: Option<Url>,
+    /// How many requests the provider allows in a rolling span of time, such as 1000/1h, if it is not what is known of
+    /// it.
+    #[arg(long, value_name = "N/SPAN", value_parser = quota)]
+    pub(crate) quota: Option<Quota>,
     /// The OAuth scope to ask for. DER-Connect only.
     #[arg(long, value_name = "WORDS")]
     pub(crate) scope: Option<String>,
@@ -43,13 +49,24 @@ pub(crate) struct Options {
     /// The longest that a vehicle is expected to stay at the plug, such as 30d. ev.energy only, for --plug-ins.
     #[arg(long, value_name = "SPAN", value_parser = span)]
     pub(crate) longest_stay: Option<SignedDuration>,
+    /// What may be asked over plain http on another machine, where everybody on the way can read it:
+    /// without_credentials or with_credentials. evcc only.
+    #[arg(long, value_name = "WHAT", value_parser = plain_http)]
+    pub(crate) plain_http: Option<PlainHttp>,
+    /// The currency of the site, such as EUR, if it is not to be asked for. evcc only.
+    #[arg(long, value_name = "CODE", value_parser = currency)]
+    pub(crate) currency: Option<Currency>,
+    /// The IANA time zone of the site, which is kept with each session. evcc only.
+    #[arg(long, value_name = "ZONE", value_parser = zone_name)]
+    pub(crate) site_time_zone: Option<String>,
 }
 
 /// The keys of an account that every provider has.
-const COMMON: [&str; 6] = ["provider", "client_id", "client_secret", "base_url", "token_url", "since"];
+const COMMON: [&str; 7] =
+    ["provider", "client_id", "client_secret", "base_url", "token_url", "quota", "since"];
 
 /// The keys of one provider alone.
-const OWN: [(&str, Provider); 10] = [
+const OWN: [(&str, Provider); 13] = [
     ("acting_user", Provider::EvEnergy),
     ("mode", Provider::EvEnergy),
     ("expand", Provider::EvEnergy),
@@ -60,12 +77,16 @@ const OWN: [(&str, Provider); 10] = [
     ("scope", Provider::DerConnect),
     ("longest_session", Provider::DerConnect),
     ("entities", Provider::DerConnect),
+    ("plain_http", Provider::Evcc),
+    ("currency", Provider::Evcc),
+    ("site_time_zone", Provider::Evcc),
 ];
 
 /// All keys of an account at `provider`.
 pub(crate) fn keys(provider: Provider) -> Vec<&'static str> {
     let own = OWN.iter().filter(|(_, owner)| *owner == provider).map(|(key, _)| *key);
-    COMMON.into_iter().chain(own).collect()
+    let common = COMMON.into_iter().filter(|key| !(provider.is_open() && *key == "token_url"));
+    common.chain(own).collect()
 }
 
 /// The provider that alone knows `key`.
@@ -84,11 +105,14 @@ impl Options {
         let one = |word: String| {
             expand(&word).map_err(|known| table.wrong("expand", format!("`expand` knows {known}")))
         };
+        let allowed =
+            |text: String| quota(&text).map_err(|_| table.wrong("quota", format!("`quota` must be {QUOTA}")));
         let url = "a URL such as https://api.example.com/";
         let mut options = Self {
             organisation: table.text("organisation")?,
             base_url: table.parsed("base_url", url)?,
             token_url: table.parsed("token_url", url)?,
+            quota: table.text("quota")?.map(allowed).transpose()?,
             scope: table.text("scope")?,
             longest_session: span("longest_session")?,
             entities: Vec::new(),
@@ -97,6 +121,9 @@ impl Options {
             expand: table.texts("expand")?.into_iter().map(one).collect::<Result<_, _>>()?,
             plug_ins: table.flag("plug_ins")?,
             longest_stay: span("longest_stay")?,
+            plain_http: read(table, "plain_http", plain_http)?,
+            currency: read(table, "currency", currency)?,
+            site_time_zone: read(table, "site_time_zone", zone_name)?,
         };
         if let Some(entities) = table.table("entities")? {
             entities.only(&["vehicles", "charge_points"])?;
@@ -113,6 +140,7 @@ impl Options {
             organisation: self.organisation.or(others.organisation),
             base_url: self.base_url.or(others.base_url),
             token_url: self.token_url.or(others.token_url),
+            quota: self.quota.or(others.quota),
             scope: self.scope.or(others.scope),
             longest_session: self.longest_session.or(others.longest_session),
             entities: others.entities,
@@ -121,6 +149,9 @@ impl Options {
             expand: list(self.expand, others.expand),
             plug_ins: self.plug_ins || others.plug_ins,
             longest_stay: self.longest_stay.or(others.longest_stay),
+            plain_http: self.plain_http.or(others.plain_http),
+            currency: self.currency.or(others.currency),
+            site_time_zone: self.site_time_zone.or(others.site_time_zone),
         }
     }
 
@@ -136,6 +167,9 @@ impl Options {
             ("scope", self.scope.is_some()),
             ("longest_session", self.longest_session.is_some()),
             ("entities", !self.entities.is_empty()),
+            ("plain_http", self.plain_http.is_some()),
+            ("currency", self.currency.is_some()),
+            ("site_time_zone", self.site_time_zone.is_some()),
         ];
         for (key, owner) in
             given.iter().filter(|(_, given)| *given).filter_map(|(key, _)| Some((key, owner(key)?)))
@@ -143,6 +177,13 @@ impl Options {
             if owner != provider {
                 return Err(format!("{} is for {} only", spelt(key), owner.title()));
             }
+        }
+        if provider.is_open() && self.token_url.is_some() {
+            return Err(format!(
+                "{} is not for {}, which has no sign-in",
+                spelt("token_url"),
+                provider.title()
+            ));
         }
         let filtered = [("mode", self.mode.is_some()), ("expand", !self.expand.is_empty())];
         match filtered.iter().find(|(_, given)| *given && self.plug_ins) {
@@ -162,6 +203,7 @@ impl Options {
         set(&mut config.base_url, self.base_url.as_ref());
         set(&mut config.token_url, self.token_url.as_ref());
         set(&mut config.longest_session, self.longest_session.as_ref());
+        self.limit(&mut config.policy);
         config.scope.clone_from(&self.scope);
         config.entities.clone_from(&self.entities);
     }
@@ -169,22 +211,75 @@ impl Options {
     pub(super) fn apply_to_ev_energy(&self, config: &mut ev_energy::Config) {
         set(&mut config.base_url, self.base_url.as_ref());
         set(&mut config.longest_stay, self.longest_stay.as_ref());
+        self.limit(&mut config.policy);
         config.token_url.clone_from(&self.token_url);
         config.acting_user.clone_from(&self.acting_user);
         config.filter.mode.clone_from(&self.mode);
         config.expand.clone_from(&self.expand);
     }
 
+    pub(super) fn apply_to_evcc(&self, config: &mut evcc::Config) {
+        set(&mut config.base_url, self.base_url.as_ref());
+        set(&mut config.plain_http, self.plain_http.as_ref());
+        self.limit(&mut config.policy);
+        config.currency = self.currency;
+        config.zone.clone_from(&self.site_time_zone);
+    }
+
     pub(super) fn apply_to_podero(&self, config: &mut podero::Config) {
         set(&mut config.base_url, self.base_url.as_ref());
+        self.limit(&mut config.policy);
         config.token_url.clone_from(&self.token_url);
     }
+
+    fn limit(&self, policy: &mut Policy) {
+        if self.quota.is_some() {
+            policy.quota = self.quota;
+        }
+    }
+}
+
+const QUOTA: &str = "a number of requests and a span of time such as 1000/1h";
+
+fn quota(text: &str) -> Result<Quota, String> {
+    let parts = text.split_once('/').and_then(|(requests, span)| {
+        let span = length(span).ok()?;
+        Some(Quota::new(requests.trim().parse().ok()?, span.try_into().ok()?))
+    });
+    parts.filter(|quota| quota.requests > 0 && !quota.per.is_zero()).ok_or_else(|| format!("not {QUOTA}"))
 }
 
 fn set<T: Clone>(place: &mut T, value: Option<&T>) {
     if let Some(value) = value {
         place.clone_from(value);
     }
+}
+
+/// A key whose text has a form of its own.
+fn read<T>(
+    table: &Table<'_>,
+    key: &str,
+    form: impl Fn(&str) -> Result<T, String>,
+) -> Result<Option<T>, Failure> {
+    let Some(text) = table.text(key)? else { return Ok(None) };
+    form(&text).map(Some).map_err(|wanted| table.wrong(key, format!("`{key}` must be {wanted}")))
+}
+
+fn plain_http(word: &str) -> Result<PlainHttp, String> {
+    match word {
+        "without_credentials" => Ok(PlainHttp::WithoutCredentials),
+        "with_credentials" => Ok(PlainHttp::WithCredentials),
+        _ => Err("without_credentials or with_credentials".into()),
+    }
+}
+
+fn currency(code: &str) -> Result<Currency, String> {
+    Currency::in_use(code).ok_or_else(|| "the code of a currency, such as EUR".into())
+}
+
+fn zone_name(name: &str) -> Result<String, String> {
+    let known = TimeZone::get(name).map(|_| name.to_owned());
+    known.map_err(|_| "an IANA name such as Europe/Berlin".into())
 }
 
 fn span(text: &str) -> Result<SignedDuration, String> {

@@ -84,20 +84,28 @@ fn everything_that_can_be_configured_is_read() {
         client_id = "id"
         client_secret = { env = "FLEET" }
         organisation = "org"
+        [accounts.house]
+        provider = "evcc"
+        base_url = "http://evcc.local:7070"
+        plain_http = "without_credentials"
+        currency = "EUR"
+        site_time_zone = "Europe/Berlin"
         "#,
         true,
     )
     .unwrap();
     assert_eq!(path_of(layer.store), Some("kept/here.sqlite".into()));
     assert_eq!(layer.zone.unwrap().iana_name(), Some("Europe/London"));
-    let [depot, fleet, home, stays] = &layer.accounts[..] else { panic!("four accounts") };
+    let [depot, fleet, home, house, stays] = &layer.accounts[..] else { panic!("five accounts") };
 
     assert_eq!(
         (home.name.as_str(), home.provider, home.client_id.as_str()),
         ("home", Provider::EvEnergy, "id")
     );
-    assert!(matches!(&home.client_secret.reference, Reference::File(path) if path == Path::new("secret")));
-    assert_eq!(home.client_secret.place, "c.toml:7");
+    assert!(
+        matches!(&home.client_secret.as_ref().unwrap().reference, Reference::File(path) if path == Path::new("secret"))
+    );
+    assert_eq!(home.client_secret.as_ref().unwrap().place, "c.toml:7");
     assert_eq!(home.options.base_url.as_ref().unwrap().as_str(), "http://127.0.0.1:1/v2/");
     assert_eq!(home.options.token_url.as_ref().unwrap().as_str(), "http://127.0.0.1:1/token");
     assert_eq!(home.options.acting_user.as_deref(), Some("me"));
@@ -111,7 +119,7 @@ fn everything_that_can_be_configured_is_read() {
 
     assert!(stays.options.plug_ins);
     assert_eq!(stays.options.longest_stay.unwrap().as_hours(), 48);
-    assert!(matches!(&stays.client_secret.reference, Reference::Command(_)));
+    assert!(matches!(&stays.client_secret.as_ref().unwrap().reference, Reference::Command(_)));
 
     assert_eq!(depot.options.scope.as_deref(), Some("read"));
     assert_eq!(depot.options.longest_session.unwrap().as_hours(), 24);
@@ -121,11 +129,15 @@ fn everything_that_can_be_configured_is_read() {
     );
     assert_eq!(fleet.options.organisation.as_deref(), Some("org"));
     assert_eq!(fleet.place, "c.toml:29");
+    assert!(house.client_secret.is_none() && house.client_id.is_empty());
+    assert_eq!(house.options.plain_http, Some(evcc::PlainHttp::WithoutCredentials));
+    assert_eq!(house.options.currency.map(|currency| currency.to_string()).as_deref(), Some("EUR"));
+    assert_eq!(house.options.site_time_zone.as_deref(), Some("Europe/Berlin"));
 }
 
 #[test]
 fn paths_are_seen_from_their_file() {
-    let secret = |layer: Layer| match &layer.accounts[0].client_secret.reference {
+    let secret = |layer: Layer| match &layer.accounts[0].client_secret.as_ref().unwrap().reference {
         Reference::File(path) => path.clone(),
         other => panic!("{other:?}"),
     };
@@ -268,12 +280,12 @@ fn mistakes_of_a_file_are_told_with_their_line() {
         ("[accounts.'a/b']", "c.toml:1: an account name has 1 to 64 visible characters and no `/`"),
         (
             "[accounts.a]",
-            "c.toml:1: `provider` is missing in accounts.a: known are `der-connect`, `ev-energy` and `podero`",
+            "c.toml:1: `provider` is missing in accounts.a: known are `der-connect`, `ev-energy`, `evcc` and `podero`",
         ),
         ("[accounts.a]\nprovider = 'ev-enrgy'", "c.toml:2: unknown provider: did you mean `ev-energy`?"),
         (
             "[accounts.a]\nprovider = 'octopus'",
-            "c.toml:2: unknown provider: known are `der-connect`, `ev-energy` and `podero`",
+            "c.toml:2: unknown provider: known are `der-connect`, `ev-energy`, `evcc` and `podero`",
         ),
         (
             "[accounts.a]\nprovider = 'ev-energy'",
@@ -286,12 +298,12 @@ fn mistakes_of_a_file_are_told_with_their_line() {
         (
             "[accounts.a]\nprovider = 'ev-energy'\nclient_id = 'i'",
             "c.toml:1: `client_secret` is missing in accounts.a: \
-             refer to it with { env = \"NAME\" }, { file = \"PATH\" } or { command = \"COMMAND\" }",
+             refer to it with { env = \"NAME\" }, { file = \"PATH\" }, { command = \"COMMAND\" } or { keyring = \"NAME\" }",
         ),
         (
             "[accounts.a]\nprovider = 'ev-energy'\nclient_id = 'i'\nclient_secret = 's3cret'",
             "c.toml:4: a secret must not stand in the configuration: \
-             refer to it with { env = \"NAME\" }, { file = \"PATH\" } or { command = \"COMMAND\" }",
+             refer to it with { env = \"NAME\" }, { file = \"PATH\" }, { command = \"COMMAND\" } or { keyring = \"NAME\" }",
         ),
     ] {
         assert_eq!(mistake(text), words, "{text}");
@@ -320,6 +332,11 @@ fn mistakes_of_an_account_are_told_with_their_line() {
             "longest_stay = '3'",
             "c.toml:5: `longest_stay` must be a length of time such as 7d or 12h",
         ),
+        (
+            "ev-energy",
+            "quota = '1000'",
+            "c.toml:5: `quota` must be a number of requests and a span of time such as 1000/1h",
+        ),
         ("ev-energy", "longest_stay = '48h'", "c.toml:1: `longest_stay` is for `plug_ins` only"),
         ("ev-energy", "plug_ins = true\nmode = 'SMART'", "c.toml:1: `mode` cannot be used with `plug_ins`"),
         ("ev-energy", "scope = 'x'", "c.toml:5: `scope` is for DER-Connect only"),
@@ -330,6 +347,19 @@ fn mistakes_of_an_account_are_told_with_their_line() {
             "entities = { vehicle = ['x'] }",
             "c.toml:5: unknown key `vehicle`: did you mean `vehicles`?",
         ),
+        ("evcc", "plain_http = true", "c.toml:5: `plain_http` must be text in quotes, not true or false"),
+        (
+            "evcc",
+            "plain_http = 'yes'",
+            "c.toml:5: `plain_http` must be without_credentials or with_credentials",
+        ),
+        ("evcc", "currency = '€'", "c.toml:5: `currency` must be the code of a currency, such as EUR"),
+        (
+            "evcc",
+            "site_time_zone = 'Berlin'",
+            "c.toml:5: `site_time_zone` must be an IANA name such as Europe/Berlin",
+        ),
+        ("podero", "plain_http = 'with_credentials'", "c.toml:5: `plain_http` is for evcc only"),
         ("podero", "", "c.toml:1: `organisation` is missing: Podero needs the organisation's identifier"),
     ] {
         assert_eq!(mistake_at(provider, line), words, "{line}");
@@ -340,7 +370,7 @@ fn mistakes_of_an_account_are_told_with_their_line() {
 
 #[test]
 fn a_reference_to_a_secret_is_exact() {
-    let refer = "refer to it with { env = \"NAME\" }, { file = \"PATH\" } or { command = \"COMMAND\" }";
+    let refer = "refer to it with { env = \"NAME\" }, { file = \"PATH\" }, { command = \"COMMAND\" } or { keyring = \"NAME\" }";
     let secret = |reference: &str| GOOD.replace("{ env = \"HOME_SECRET\" }", reference);
     for (reference, words) in [
         ("3", "c.toml:5: `client_secret` must be a table, not a whole number".to_owned()),
@@ -348,7 +378,7 @@ fn a_reference_to_a_secret_is_exact() {
         ("{ env = 'A', file = 'b' }", format!("c.toml:5: a secret is in one place: {refer}")),
         (
             "{ environment = 'A' }",
-            "c.toml:5: unknown key `environment`: known are `env`, `file` and `command`".into(),
+            "c.toml:5: unknown key `environment`: known are `env`, `file`, `command` and `keyring`".into(),
         ),
         (
             "{ env = 's3cret-with/signs' }",
@@ -367,6 +397,8 @@ fn a_reference_to_a_secret_is_exact() {
         let text = format!("{GOOD}{key} = 'https://api.example.com/'");
         assert_eq!(read(&text, false).err().unwrap(), words(key, 6));
     }
+    let text = "[accounts.a]\nprovider = 'evcc'\nplain_http = 'with_credentials'";
+    assert_eq!(read(text, false).err().unwrap(), words("plain_http", 3));
     assert!(read(GOOD, false).is_ok());
 }
 
@@ -401,7 +433,9 @@ async fn accounts_are_built_without_showing_their_secrets() {
     let lines = "\nclient_id = 'i'\nclient_secret = { command = 'echo s3cret' }\n";
     let text = format!(
         "[accounts.a]\nprovider = 'ev-energy'{lines}[accounts.b]\nprovider = 'ev-energy'\nplug_ins = true{lines}\
-         [accounts.c]\nprovider = 'der-connect'{lines}[accounts.d]\nprovider = 'podero'\norganisation = 'o'{lines}"
+         [accounts.c]\nprovider = 'der-connect'{lines}[accounts.d]\nprovider = 'podero'\norganisation = 'o'{lines}\
+         [accounts.e]\nprovider = 'evcc'\nbase_url = 'https://evcc.example'{lines}\
+         [accounts.f]\nprovider = 'evcc'\nplain_http = 'without_credentials'\n"
     );
     let mut shown = Vec::new();
     for account in read(&text, true).unwrap().accounts {
@@ -413,7 +447,7 @@ async fn accounts_are_built_without_showing_their_secrets() {
         built.source.fetch_page(&charging_sessions::SessionQuery::all(), None).await.unwrap_err();
         assert!(built.requests.requests() > 0);
     }
-    assert_eq!(shown, ["a segment", "b plug_in", "c charge", "d plug_in"]);
+    assert_eq!(shown, ["a segment", "b plug_in", "c charge", "d plug_in", "e plug_in", "f plug_in"]);
 
     // What only the adapter can see is told with the account's place.
     let text = GOOD.replace("HOME_SECRET", "CARGO_PKG_NAME") + "base_url = 'http://api.example/v2/'";

@@ -59,6 +59,11 @@ fn damaged(name: &Name) -> Error {
     )
 }
 
+/// What was found when it was looked for.
+pub(super) fn damaged_by(name: &Name, damage: &str) -> Error {
+    storage(name, &format!("is damaged ({damage}); put back a copy of it, or sync again into another schema"))
+}
+
 /// It takes longer than it ever should.
 pub(super) fn silent(name: &Name) -> Error {
     storage(name, SILENT)

@@ -305,6 +305,19 @@ impl SessionStore for PostgresStore {
         self.limited(async { read::payload(&self.client().await?, hash).await }).await
     }
 
+    async fn verify(&self) -> Result<()> {
+        // Part by part, because in all it may take long. What the server itself finds damaged it tells by refusing.
+        for table in [read::Table::Payloads, read::Table::Sessions] {
+            let mut after = Some(0);
+            while let Some(last) = after {
+                let part =
+                    self.limited(async { read::damage(&self.client().await?, table, last).await }).await?;
+                after = part.map_err(|damage| error::damaged_by(self.name(), &damage))?;
+            }
+        }
+        Ok(())
+    }
+
     async fn coverage(&self, account: &Account) -> Result<Vec<Coverage>> {
         self.limited(async { read::coverage(&self.client().await?, account).await }).await
     }

@@ -346,6 +346,59 @@ fn unpack(row: &Row, column: usize) -> Read<Payload> {
     Ok(columns::unpack(row.try_get(column)?, row.try_get(column + 1)?)?.into())
 }
 
+/// How much is looked at at once for damage.
+const PART: i64 = 1000;
+
+/// What is looked at for damage.
+#[derive(Clone, Copy)]
+pub(super) enum Table {
+    Payloads,
+    Sessions,
+}
+
+/// The last of some rows after one that are sound, `None` if there are no more; or what is wrong.
+pub(super) async fn damage(
+    c: &impl GenericClient,
+    table: Table,
+    after: i64,
+) -> Read<Result<Option<i64>, String>> {
+    match table {
+        Table::Payloads => payloads(c, after).await,
+        Table::Sessions => records(c, after).await,
+    }
+}
+
+/// Payloads have to be what they were when they came.
+async fn payloads(c: &impl GenericClient, after: i64) -> Read<Result<Option<i64>, String>> {
+    let sql = "SELECT size, bytes, hash, id FROM payloads WHERE id > $1 ORDER BY id LIMIT $2";
+    let mut last = None;
+    for row in rows(c, sql, &[&after, &PART]).await? {
+        if Hash::of(unpack(&row, 0)?.as_bytes()).as_bytes()[..] != *row.try_get::<_, &[u8]>(2)? {
+            return Ok(Err("bytes that were received are others now".to_owned()));
+        }
+        last = Some(row.try_get(3)?);
+    }
+    Ok(Ok(last))
+}
+
+/// The latest revision of each session has to be there, and to say what its row says.
+async fn records(c: &impl GenericClient, after: i64) -> Read<Result<Option<i64>, String>> {
+    let sql = "SELECT a.provider, a.account, s.kind, s.source_id, r.content = s.content, r.record::text, s.id \
+               FROM sessions s JOIN accounts a ON a.id = s.account_id LEFT JOIN revisions r ON r.id = s.revision_id \
+               WHERE s.id > $1 ORDER BY s.id LIMIT $2";
+    let mut last = None;
+    for row in rows(c, sql, &[&after, &PART]).await? {
+        let same: Option<bool> = row.try_get(4)?;
+        let record: Option<&str> = row.try_get(5)?;
+        if same != Some(true) || record.is_none_or(|record| json::<ChargingSession>(record).is_err()) {
+            let name = (0..4).map(|column| row.try_get(column)).collect::<Result<Vec<&str>, _>>()?;
+            return Ok(Err(format!("the record {} cannot be read", name.join("/").escape_debug())));
+        }
+        last = Some(row.try_get(6)?);
+    }
+    Ok(Ok(last))
+}
+
 pub(super) async fn coverage(c: &impl GenericClient, account: &Account) -> Read<Vec<Coverage>> {
     let Some(id) = account_id(c, account).await? else { return Ok(Vec::new()) };
     let sql = "SELECT slice, began_us, completed_us FROM coverage WHERE account_id = $1 \

@@ -20,6 +20,11 @@ pub(super) fn damaged(path: Option<&Path>) -> Error {
     storage(path, "is damaged; put back a copy of it, or move it away and sync again")
 }
 
+/// What was found when it was looked for.
+pub(super) fn damaged_by(path: Option<&Path>, damage: &str) -> Error {
+    storage(path, &format!("is damaged ({damage}); put back a copy of it, or move it away and sync again"))
+}
+
 /// An error of SQLite at `path`.
 pub(super) fn sqlite(path: Option<&Path>, error: rusqlite::Error) -> Error {
     let what = match error.sqlite_error_code() {

@@ -409,6 +409,12 @@ impl SessionStore for SqliteStore {
         self.read(move |t| read::payload(t, &hash)).await
     }
 
+    async fn verify(&self) -> Result<()> {
+        let path = self.shared.path.clone();
+        let damage = self.read(|t| read::damage(t)).await?;
+        damage.map_or(Ok(()), |damage| Err(error::damaged_by(path.as_deref(), &damage)))
+    }
+
     async fn coverage(&self, account: &Account) -> Result<Vec<Coverage>> {
         let account = account.clone();
         self.read(move |t| read::coverage(t, &account)).await

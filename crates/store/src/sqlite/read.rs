@@ -261,6 +261,42 @@ pub(super) fn payload(c: &Connection, hash: &Hash) -> Read<Option<Payload>> {
     Ok(rows(c, sql, [hash.as_bytes()], |row| unpack(row, 0))?.into_iter().next())
 }
 
+/// What is wrong with the database, the records in it, or the bytes that were received; the first that is found.
+pub(super) fn damage(c: &Connection) -> Read<Option<String>> {
+    let said: String = c.query_row("PRAGMA integrity_check(1)", [], |row| row.get(0))?;
+    if said != "ok" {
+        return Ok(Some(said.lines().last().unwrap_or_default().to_owned()));
+    }
+    let mut dangling = c.prepare("PRAGMA foreign_key_check")?;
+    if let Some(row) = dangling.query([])?.next()? {
+        let (table, of): (String, String) = (row.get(0)?, row.get(2)?);
+        return Ok(Some(format!("a row of {table} belongs to none of {of}")));
+    }
+    let mut payloads = c.prepare("SELECT size, bytes, hash FROM payloads")?;
+    let mut rows = payloads.query([])?;
+    while let Some(row) = rows.next()? {
+        let kept = row.get_ref(2)?.as_blob().map_err(|_| Failure::Damaged)?;
+        if Hash::of(unpack(row, 0)?.as_bytes()).as_bytes() != kept {
+            return Ok(Some("bytes that were received are others now".to_owned()));
+        }
+    }
+    // The latest revision of each record has to be there, and to say what its row says.
+    let sql = "SELECT a.provider, a.account, s.kind, s.source_id, r.content = s.content, r.record FROM sessions s \
+               JOIN accounts a ON a.id = s.account_id LEFT JOIN revisions r ON r.id = s.revision_id";
+    let mut sessions = c.prepare(sql)?;
+    let mut rows = sessions.query([])?;
+    while let Some(row) = rows.next()? {
+        let same: Option<bool> = row.get(4)?;
+        let record = row.get::<_, Option<String>>(5)?;
+        let session = record.and_then(|record| serde_json::from_str::<ChargingSession>(&record).ok());
+        if same != Some(true) || session.is_none() {
+            let name: Vec<String> = (0..4).map(|column| row.get(column)).collect::<Result<_, _>>()?;
+            return Ok(Some(format!("the record {} cannot be read", name.join("/").escape_debug())));
+        }
+    }
+    Ok(None)
+}
+
 /// A payload whose size and bytes stand at `column` and after it.
 fn unpack(row: &Row<'_>, column: usize) -> Read<Payload> {
     let bytes = row.get_ref(column + 1)?.as_blob().map_err(|_| Failure::Damaged)?;

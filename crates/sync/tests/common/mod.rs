@@ -15,6 +15,7 @@ use std::{
 use charging_sessions_core::{AssetSource, ChargingSessionSource, RecordKind};
 use charging_sessions_der_connect::DerConnect;
 use charging_sessions_ev_energy::EvEnergy;
+use charging_sessions_evcc::Evcc;
 use charging_sessions_http::Policy;
 use charging_sessions_podero::Podero;
 use charging_sessions_store::{Account, Filter, SessionStore, SqliteStore};
@@ -23,6 +24,7 @@ use charging_sessions_testkit::sandbox::{
     RecordedRequest, Running,
     der_connect::{DerConnectSandbox, DerConnectSandboxBuilder},
     ev_energy::{EvEnergySandbox, EvEnergySandboxBuilder},
+    evcc::{EvccSandbox, EvccSandboxBuilder},
     podero::{PoderoSandbox, PoderoSandboxBuilder},
 };
 use jiff::{SignedDuration, Timestamp};
@@ -103,7 +105,12 @@ pub(crate) fn by_id(truth: &Value, record: &str) -> BTreeMap<String, Value> {
     // As the records of the store are read: some numbers have a digit too many for the parser.
     let truth: Value = serde_json::from_str(&truth.to_string()).unwrap();
     let records = truth.as_array().unwrap().iter().map(|entry| entry.pointer(record).unwrap().clone());
-    records.map(|record| (record["id"].as_str().unwrap().to_owned(), record)).collect()
+    records.map(|record| (id(&record), record)).collect()
+}
+
+/// The identifier of a record, whether the provider writes a text or a number.
+pub(crate) fn id(record: &Value) -> String {
+    record["id"].as_str().map_or_else(|| record["id"].to_string(), str::to_owned)
 }
 
 pub(crate) async fn rows(store: &dyn SessionStore, account: &Account) -> BTreeMap<String, Value> {
@@ -140,7 +147,7 @@ macro_rules! counted {
         }
     )*};
 }
-counted!(EvEnergySandbox, PoderoSandbox, DerConnectSandbox);
+counted!(EvEnergySandbox, PoderoSandbox, DerConnectSandbox, EvccSandbox);
 
 impl<S: Counted> Subject<S> {
     pub(crate) fn truth(&self) -> BTreeMap<String, Value> {
@@ -200,4 +207,15 @@ pub(crate) async fn der_connect(
     config.policy = policy();
     let source = Arc::new(DerConnect::new(config).unwrap());
     Subject::new(sandbox, source.clone(), Some(source), RecordKind::Charge, "/session")
+}
+
+pub(crate) async fn evcc(
+    change: impl FnOnce(EvccSandboxBuilder) -> EvccSandboxBuilder,
+) -> Subject<EvccSandbox> {
+    let builder = EvccSandbox::builder().seed(7).now(NOW.parse().unwrap()).days(DAYS);
+    let sandbox = change(builder).build().start().await.unwrap();
+    let mut config = charging_sessions_evcc::Config::new(sandbox.base_url().parse().unwrap());
+    config.policy = policy();
+    let source = Arc::new(Evcc::new(config).unwrap());
+    Subject::new(sandbox, source, None, RecordKind::PlugIn, "")
 }

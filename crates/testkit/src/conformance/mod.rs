@@ -160,15 +160,19 @@ impl<S: ChargingSessionSource + 'static> Subject<S> {
     }
 }
 
-/// The texts at this JSON pointer in each element of a list: the identifiers of the records that a sandbox
+/// The texts or numbers at this JSON pointer in each element of a list: the identifiers of the records that a sandbox
 /// says are the truth.
 ///
 /// # Panics
 ///
-/// If `truth` is no list, or if there is no text in an element.
+/// If `truth` is no list, or if there is neither in an element.
 pub fn identifiers(truth: &Value, pointer: &str) -> BTreeSet<String> {
     let records = truth.as_array().expect("a list of records").iter();
-    let id = |record: &Value| record.pointer(pointer).and_then(Value::as_str).map(str::to_owned);
+    let id = |record: &Value| match record.pointer(pointer)? {
+        Value::String(id) => Some(id.clone()),
+        Value::Number(id) => Some(id.to_string()),
+        _ => None,
+    };
     records.map(|record| id(record).unwrap_or_else(|| panic!("no text at {pointer}: {record}"))).collect()
 }
 

@@ -9,6 +9,7 @@
 //! |---|---|
 //! | [`der_connect`] | DER-Connect, charge sessions |
 //! | [`ev_energy`] | ev.energy API v2 |
+//! | [`evcc`] | evcc |
 //! | [`podero`] | Podero Partner API v2.0 |
 //!
 //! What every sandbox offers, whoever it imitates:
@@ -23,6 +24,7 @@
 
 pub mod der_connect;
 pub mod ev_energy;
+pub mod evcc;
 mod fault;
 mod gate;
 mod limit;

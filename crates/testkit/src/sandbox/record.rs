@@ -87,6 +87,10 @@ impl Recorder {
         requests[place].status = status.as_u16();
     }
 
+    pub(crate) fn count(&self) -> usize {
+        self.requests.lock().unwrap_or_else(PoisonError::into_inner).len()
+    }
+
     pub(crate) fn requests(&self) -> Vec<RecordedRequest> {
         self.requests.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }

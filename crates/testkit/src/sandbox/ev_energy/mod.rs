@@ -278,6 +278,11 @@ impl EvEnergySandbox {
         self.shared.recorder.requests()
     }
 
+    /// How much was asked so far, for whoever looks often.
+    pub fn request_count(&self) -> usize {
+        self.shared.recorder.count()
+    }
+
     /// How often a token was asked for, with or without success.
     pub fn token_requests(&self) -> usize {
         self.shared.tokens.requests()
