@@ -11,7 +11,8 @@ use std::{
 };
 
 use charging_sessions::{
-    Endpoint, IssueCode, Provenance, RecordContext, RecordKind, RejectedRecord, ev_energy,
+    ChargingSession, Endpoint, Energy, EnergyReading, IssueCode, MeasuringPoint, Provenance, ProviderId,
+    RecordContext, RecordKind, RejectedRecord, SessionKey, SessionStatus, ev_energy, evcc,
 };
 use charging_sessions_store::{Account, Batch, SessionStore as _, Slice, SqliteStore};
 use charging_sessions_testkit::{
@@ -244,6 +245,49 @@ async fn records_of_the_quarantine_are_tried_again() {
     let shown: Value = serde_json::from_str(&shown.out).unwrap();
     assert_eq!(shown["session"]["energy"]["readings"][0]["energy_wh"], "9000", "{shown}");
     assert_eq!(ran(&home, &["quarantine", "--json"]).await.out.lines().count(), 1);
+}
+
+/// The same charge as the vehicle's provider and the charger at home tell it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_charge_that_two_providers_tell_of_is_linked_and_the_link_stays() {
+    let home = home(&[]);
+    let at = |minute: i64| Timestamp::UNIX_EPOCH + SignedDuration::from_mins(minute);
+    let write = async |provider: ProviderId, kind: RecordKind, kwh: i64, minute: i64| {
+        let store = SqliteStore::open(home.path().join("sessions.sqlite")).unwrap();
+        let account = Account { provider, account: "home".parse().unwrap() };
+        let key = SessionKey::new(provider, account.account.clone(), kind, "1");
+        let origin = Provenance::new(Endpoint::new("GET /", None), at(minute), 1);
+        let mut session = ChargingSession::new(key, SessionStatus::Completed, origin);
+        session.timing.period.start = Some("2026-06-01T20:00:00Z".parse().unwrap());
+        session.timing.period.end = Some("2026-06-01T23:00:00Z".parse().unwrap());
+        let energy = Energy::from_kwh(kwh.into()).unwrap();
+        session.energy.readings.push(EnergyReading::import(energy, MeasuringPoint::Unknown));
+        let mut batch = Batch::new(Slice { window: None, asset: None, kinds: vec![kind] }, None, at(minute));
+        batch.sessions.push(session);
+        let lease = store.begin(&account, at(minute)).await.unwrap();
+        store.commit(&*lease, batch).await.unwrap()
+    };
+    write(ev_energy::PROVIDER, RecordKind::Segment, 9, 1).await;
+    write(evcc::PROVIDER, RecordKind::PlugIn, 10, 1).await;
+    let seen = ran(&home, &["check", "--all"]).await;
+    assert!(seen.out.contains("rel.same_charge"), "{}", seen.out);
+    for new in [1, 0] {
+        let linked = ran(&home, &["check", "--link"]).await;
+        assert_eq!(linked.code, 0, "{}", linked.err);
+        assert!(linked.err.contains(&format!("{new} links are new")), "{}", linked.err);
+    }
+    // The providers know nothing of it, and say the same again.
+    for (provider, kind, kwh) in
+        [(ev_energy::PROVIDER, RecordKind::Segment, 9), (evcc::PROVIDER, RecordKind::PlugIn, 10)]
+    {
+        assert_eq!(write(provider, kind, kwh, 2).await.unchanged, 1);
+    }
+    let records = ran(&home, &["sessions", "--format", "json"]).await;
+    let records: Value = serde_json::from_str(&records.out).unwrap();
+    let related = |record: &Value| record["identity"]["related"].as_array().cloned().unwrap_or_default();
+    let related: Vec<_> = records.as_array().unwrap().iter().flat_map(related).collect();
+    assert_eq!(related.len(), 1, "{records}");
+    assert_eq!((&related[0]["kind"], &related[0]["confidence"]), (&json!("same_charge"), &json!("90")));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -216,6 +216,8 @@ codes! {
     REL_CARRY_OVER, "rel.carry_over", "warning", "the energy of a record holds that of the one before";
     REL_DUPLICATE, "rel.duplicate", "warning", "two records of one provider that are the same but for their identifiers";
     REL_SAME_CHARGE, "rel.same_charge", "info", "records of two providers that tell of the same charge";
+    REL_REGISTER_GAP, "rel.register_gap", "info", "a meter has counted between two records: one may be missing";
+    REL_CREDIT_UNMATCHED, "rel.credit_unmatched", "warning", "a credit for a record that is not there";
     MONEY_TAX_UNKNOWN, "money.tax_unknown", "info", "it is not known whether the cost includes tax";
 }
 

@@ -1,9 +1,9 @@
 //! What is odd about records side by side. Nothing is ever deleted or merged for it.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use charging_sessions_core::{
-    ChargingSession, Energy, Issue, IssueCode, LocationCategory, SessionKey, Severity,
+    ChargingSession, Energy, Issue, IssueCode, LocationCategory, Percent, RelationKind, SessionKey, Severity,
 };
 use jiff::{SignedDuration, Timestamp};
 
@@ -14,6 +14,9 @@ const SAME_START: SignedDuration = SignedDuration::from_secs(60);
 /// The same charge begins within this much of each other with two providers, or overlaps.
 const NEAR: SignedDuration = SignedDuration::from_mins(10);
 
+/// A meter may move by this much between two records, in milliwatt-hours: what stands by needs something, too.
+const GAP: i128 = 1_000_000;
+
 /// Something odd about a record beside another, which is in [`Issue::related`].
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
@@ -22,11 +25,14 @@ pub struct Finding {
     pub key: SessionKey,
     /// What was found.
     pub issue: Issue,
+    /// For [`IssueCode::REL_SAME_CHARGE`], how much of the larger energy the smaller one is.
+    pub alike: Option<Percent>,
 }
 
 /// What is odd about `sessions` side by side. Pure: the same records give the same answer, in any order.
 ///
-/// Records without a start are left out, because they cannot be placed.
+/// Records without a start are left out, because they cannot be placed, except as credits. A credit is told if what it
+/// is for is not among `sessions`: whoever gives a part of an account has to look for it in the rest.
 ///
 /// | code | severity | when |
 /// |---|---|---|
@@ -34,13 +40,18 @@ pub struct Finding {
 /// | [`IssueCode::REL_DUPLICATE`] | warning | the same, but the starts within 60 seconds and the energy within 1 % |
 /// | [`IssueCode::REL_CARRY_OVER`] | warning | next at the same vehicle or plug, not unplugged in between, no less energy, and the meter began where it began before, or moved by less than half the energy |
 /// | [`IssueCode::REL_SAME_CHARGE`] | info | other providers, nothing known against it, overlapping by 80 % of the shorter or starting within 10 minutes, energy no more than a quarter apart |
+/// | [`IssueCode::REL_REGISTER_GAP`] | info | next at the same plug, or of the same meter, whose register begins more than 1 kWh after where it ended |
+/// | [`IssueCode::REL_CREDIT_UNMATCHED`] | warning | [credits](RelationKind::Credits) a record that is not there |
 pub fn relations<'a>(sessions: impl IntoIterator<Item = &'a ChargingSession>) -> Vec<Finding> {
-    let mut ordered: Vec<(Timestamp, &ChargingSession)> =
-        sessions.into_iter().filter_map(|session| Some((session.timing.period.start?, session))).collect();
+    let sessions: Vec<&ChargingSession> = sessions.into_iter().collect();
+    let keys: HashSet<_> = sessions.iter().map(|session| session.key()).collect();
+    let place = |session: &&'a ChargingSession| Some((session.timing.period.start?, *session));
+    let mut ordered: Vec<(Timestamp, &ChargingSession)> = sessions.iter().filter_map(place).collect();
     ordered.sort_by(|one, other| (one.0, one.1.key()).cmp(&(other.0, other.1.key())));
     let mut found = Vec::new();
     let mut current: Vec<&ChargingSession> = Vec::new();
     let mut latest: HashMap<_, &ChargingSession> = HashMap::new();
+    let mut metered: HashMap<_, &ChargingSession> = HashMap::new();
     for (start, session) in ordered {
         current.retain(|before| is_near(before, start));
         for before in &current {
@@ -60,8 +71,44 @@ pub fn relations<'a>(sessions: impl IntoIterator<Item = &'a ChargingSession>) ->
                 }
             }
         }
+        if let Some(meter) = meter(session) {
+            let before = metered.insert((key.provider, &key.account, key.kind, meter), session);
+            if let Some(before) = before.filter(|before| is_register_gap(before, session)) {
+                found.push(finding(before, session, IssueCode::REL_REGISTER_GAP, Severity::Info));
+            }
+        }
     }
+    let mut credits: Vec<_> = sessions.iter().flat_map(|session| unmatched(session, &keys)).collect();
+    credits.sort_by(|one, other| (&one.key, &one.issue.related).cmp(&(&other.key, &other.issue.related)));
+    found.extend(credits);
     found
+}
+
+/// Credits for records that are not there.
+fn unmatched<'a>(
+    session: &'a ChargingSession,
+    keys: &HashSet<&SessionKey>,
+) -> impl Iterator<Item = Finding> + 'a {
+    let credits = session.identity.related.iter().filter(|it| it.kind == RelationKind::Credits);
+    let missing: Vec<_> = credits.filter(|it| !keys.contains(&it.key)).collect();
+    missing.into_iter().map(|missing| {
+        let mut issue = Issue::new(IssueCode::REL_CREDIT_UNMATCHED, Severity::Warning);
+        issue.related = vec![missing.key.clone()];
+        Finding { key: session.key().clone(), issue, alike: None }
+    })
+}
+
+/// What counts the energy of a record: the meter that it names, or else the plug. A vehicle has none.
+fn meter(session: &ChargingSession) -> Option<(&'static str, &str, Option<&str>)> {
+    let named = session.energy.registers.meter_id.as_deref().map(|meter| ("meter", meter, None));
+    named.or_else(|| places(session).into_iter().find(|(what, ..)| what.starts_with("plug")))
+}
+
+/// Whether the register has moved on between two records. One that has moved back is another meter, or a reset.
+fn is_register_gap(before: &ChargingSession, session: &ChargingSession) -> bool {
+    let registers = before.energy.registers.end.zip(session.energy.registers.start);
+    let moved = registers.map(|(end, start)| i128::from(start.as_mwh()) - i128::from(end.as_mwh()));
+    before.key() != session.key() && moved.is_some_and(|moved| moved > GAP)
 }
 
 fn finding(
@@ -70,9 +117,11 @@ fn finding(
     code: IssueCode,
     severity: Severity,
 ) -> Finding {
+    let alike = (code == IssueCode::REL_SAME_CHARGE).then(|| ratio(before, session)).flatten();
     let mut issue = Issue::new(code, severity);
     issue.related = vec![before.key().clone()];
-    Finding { key: session.key().clone(), issue }
+    let alike = alike.and_then(|percent| i64::try_from(percent).ok()).map(Percent::from);
+    Finding { key: session.key().clone(), issue, alike }
 }
 
 /// Whether what starts at `instant` may have to do with `before`.
@@ -190,8 +239,8 @@ fn is_same_charge(one: &ChargingSession, other: &ChargingSession) -> bool {
 #[cfg(test)]
 mod tests {
     use charging_sessions_core::{
-        AccountId, Endpoint, EnergyReading, MeasuringPoint, Provenance, ProviderId, RecordKind,
-        SessionStatus, Vehicle,
+        AccountId, ChargePoint, Endpoint, EnergyReading, MeasuringPoint, Provenance, ProviderId, RecordKind,
+        Relation, SessionStatus, Vehicle,
     };
 
     use super::*;
@@ -273,6 +322,39 @@ mod tests {
         assert_eq!(found(&[a.clone(), b.clone()]), ["b rel.carry_over a"]);
         a.timing.unplugged_at = a.timing.period.end;
         assert!(found(&[a, b]).is_empty());
+    }
+
+    #[test]
+    fn a_meter_that_has_moved_on_tells_of_a_record_that_is_missing() {
+        let meter = |kwh: i64| Some(Energy::from_mwh(kwh * 1_000_000));
+        let at_plug = |id, start, end, from, to| {
+            let mut session = session("one", id, start, end, to - from);
+            session.parties.charge_point = Some(ChargePoint::of("plug"));
+            (session.energy.registers.start, session.energy.registers.end) = (meter(from), meter(to));
+            session
+        };
+        let a = at_plug("a", "10:00:00", "11:00:00", 100, 120);
+        assert!(found(&[a.clone(), at_plug("b", "12:00:00", "13:00:00", 121, 130)]).is_empty());
+        let b = at_plug("b", "12:00:00", "13:00:00", 122, 130);
+        assert_eq!(found(&[a.clone(), b.clone()]), ["b rel.register_gap a"]);
+        assert!(found(&[a.clone(), at_plug("b", "12:00:00", "13:00:00", 3, 30)]).is_empty(), "another meter");
+        let mut replaced = b.clone();
+        replaced.energy.registers.meter_id = Some("new".into());
+        assert!(found(&[a.clone(), replaced]).is_empty());
+        // The meter of a vehicle's records is that of wherever it was.
+        let mut elsewhere = b;
+        elsewhere.parties.charge_point = Some(ChargePoint::of("another"));
+        assert!(found(&[a, elsewhere]).is_empty());
+    }
+
+    #[test]
+    fn a_credit_belongs_to_a_record() {
+        let a = session("one", "a", "10:00:00", "11:00:00", 20);
+        let mut credit = session("one", "credit", "18:00:00", "19:00:00", 20);
+        credit.identity.related.push(Relation::new(a.key().clone(), RelationKind::Credits));
+        assert!(found(&[a, credit.clone()]).is_empty());
+        credit.timing.period.start = None;
+        assert_eq!(found(&[credit]), ["credit rel.credit_unmatched a"]);
     }
 
     #[test]
