@@ -4,7 +4,7 @@ use std::{path::Path, process::Command};
 
 use anyhow::{Context, Result};
 
-use crate::ci::{debian_packages, npm_packages, program, succeed};
+use crate::ci::{Program, npm_packages, program, succeed};
 
 /// Drives a browser that is already there; brings none. The last version that runs on the Node.js of Debian 12.
 const PACKAGE: &str = "playwright-core@1.61.0";
@@ -15,10 +15,10 @@ const BROWSERS: [&str; 4] = ["chromium", "chromium-browser", "google-chrome", "g
 /// Runs `crates/cli/tests/browser.rs` with a browser.
 pub(crate) fn run(root: &Path) -> Result<()> {
     if browser().is_none() {
-        debian_packages(&["chromium"])?;
+        Program { name: "a browser", packages: &["chromium"], without: None }.install()?;
     }
     if on_path("pdftotext").is_none() {
-        debian_packages(&["poppler-utils"])?;
+        Program { name: "pdftotext", packages: &["poppler-utils"], without: None }.install()?;
     }
     let browser = browser().context("no browser: install chromium")?;
     let folder = npm_packages(&[PACKAGE.to_owned()])?;

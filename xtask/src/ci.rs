@@ -10,7 +10,7 @@ use std::{
 use anyhow::{Context, Result, bail, ensure};
 use tempfile::TempDir;
 
-use crate::{browser, codegen, endurance, prism, tidy};
+use crate::{browser, codegen, endurance, postgres, prism, tidy};
 
 /// One line of the whole check.
 struct Step {
@@ -46,6 +46,8 @@ const STEPS: &[Step] = &[
     step("core does no I/O", core_is_pure),
     step("one adapter brings no other", adapters_stand_alone),
     step("reqwest can be left out", reqwest_is_optional),
+    step("one store brings no other", stores_stand_alone),
+    step("the store on PostgreSQL", postgres::run),
     step("endurance, over a short distance", endurance::short),
     Step { name: "documents of vendors", run: vendor_documents, npm: true },
     Step { name: "adapters against Prism", run: prism::run, npm: true },
@@ -132,6 +134,18 @@ fn reqwest_is_optional(root: &Path) -> Result<()> {
     refuse(&crates, &["reqwest"], "charging-sessions-http without default features")
 }
 
+fn stores_stand_alone(root: &Path) -> Result<()> {
+    let store = ["-p", "charging-sessions-store"];
+    let sqlite = tree(root, &store)?;
+    refuse(&sqlite, &["tokio-postgres", "deadpool-postgres", "rustls"], "charging-sessions-store")?;
+    let postgres = tree(root, &[&store[..], &["--no-default-features", "--features", "postgres"]].concat())?;
+    refuse(
+        &postgres,
+        &["rusqlite", "libsqlite3-sys"],
+        "charging-sessions-store with the feature postgres alone",
+    )
+}
+
 /// The names of all crates that `cargo tree` shows.
 fn tree(root: &Path, arguments: &[&str]) -> Result<Vec<String>> {
     let output = Command::new(program())
@@ -167,7 +181,8 @@ fn vendor_documents(root: &Path) -> Result<()> {
 /// A folder with these packages, each `name@version`, in `node_modules`.
 pub(crate) fn npm_packages(packages: &[String]) -> Result<TempDir> {
     if !runs("npm") {
-        install_npm()?;
+        let without = Some("leave out what needs it with --skip-npm");
+        Program { name: "npm", packages: &["nodejs", "npm"], without }.install()?;
     }
     let folder = tempfile::tempdir().context("no temporary folder")?;
     let mut npm = Command::new("npm");
@@ -187,28 +202,40 @@ pub(crate) fn npm_packages(packages: &[String]) -> Result<TempDir> {
     Ok(folder)
 }
 
-fn install_npm() -> Result<()> {
-    debian_packages(&["nodejs", "npm"]).context("leave out what needs npm with --skip-npm")
+/// A program that Debian has.
+pub(crate) struct Program {
+    /// As people call it.
+    pub(crate) name: &'static str,
+    pub(crate) packages: &'static [&'static str],
+    /// What else one can do.
+    pub(crate) without: Option<&'static str>,
 }
 
-/// Installs packages of Debian, if this machine has them and we may.
-pub(crate) fn debian_packages(packages: &[&str]) -> Result<()> {
+impl Program {
+    /// Installs it, where we may.
+    pub(crate) fn install(&self) -> Result<()> {
+        if !is_root() || !runs("apt-get") {
+            let otherwise = self.without.map(|without| format!(", or {without}")).unwrap_or_default();
+            bail!("{} is not installed: install it{otherwise}", self.name);
+        }
+        let install = [&["install", "--yes", "--no-install-recommends"], self.packages].concat();
+        let apt = |arguments: &[&str]| {
+            let mut apt = Command::new("apt-get");
+            apt.args(arguments).env("DEBIAN_FRONTEND", "noninteractive").stdout(Stdio::null());
+            apt
+        };
+        if succeed(&mut apt(&install), "apt-get install").is_err() {
+            // The lists of packages are often missing in containers.
+            succeed(&mut apt(&["update"]), "apt-get update")?;
+            succeed(&mut apt(&install), "apt-get install")?;
+        }
+        Ok(())
+    }
+}
+
+pub(crate) fn is_root() -> bool {
     let user = Command::new("id").arg("-u").output().ok().map(|output| output.stdout);
-    if user.as_deref().map(<[u8]>::trim_ascii) != Some(b"0") || !runs("apt-get") {
-        bail!("something is not installed: install {}", packages.join(" and "));
-    }
-    let install = [&["install", "--yes", "--no-install-recommends"], packages].concat();
-    let apt = |arguments: &[&str]| {
-        let mut apt = Command::new("apt-get");
-        apt.args(arguments).env("DEBIAN_FRONTEND", "noninteractive").stdout(Stdio::null());
-        apt
-    };
-    if succeed(&mut apt(&install), "apt-get install").is_err() {
-        // The lists of packages are often missing in containers.
-        succeed(&mut apt(&["update"]), "apt-get update")?;
-        succeed(&mut apt(&install), "apt-get install")?;
-    }
-    Ok(())
+    user.as_deref().map(<[u8]>::trim_ascii) == Some(b"0")
 }
 
 fn runs(program: &str) -> bool {

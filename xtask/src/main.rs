@@ -7,6 +7,7 @@ mod compile_time;
 mod endurance;
 mod fetch_spec;
 mod new_provider;
+mod postgres;
 mod prism;
 mod tidy;
 
@@ -75,6 +76,8 @@ enum Task {
         /// Folders under crates/providers; all unless named.
         providers: Vec<String>,
     },
+    /// Test the store on PostgreSQL, on a server that is started for it and gone afterwards.
+    Postgres,
     /// Kill the program, cut it off, fill its disk, and give it a million sessions. Takes minutes, and root for the disk.
     Endurance,
     /// List what is untidy; fail if anything is.
@@ -117,6 +120,7 @@ fn run(arguments: Arguments) -> Result<()> {
             new_provider::run(&root, &name, &spec, operation.as_deref(), title.as_deref())
         }
         Task::CompileTime { providers } => compile_time::run(&root, &providers),
+        Task::Postgres => postgres::run(&root),
         Task::Endurance => endurance::run(&root),
         Task::Tidy => tidy::run(&root),
         Task::Ci { skip_npm } => ci::run(&root, skip_npm),

@@ -3,13 +3,18 @@
 use std::path::PathBuf;
 
 use charging_sessions::TimeWindow;
-use clap::{Parser, Subcommand, ValueEnum};
+use clap::{
+    Parser, Subcommand, ValueEnum,
+    builder::{OsStringValueParser, TypedValueParser as _},
+};
 use jiff::{SignedDuration, Span, SpanRelativeTo, Timestamp, Zoned, civil, tz::TimeZone};
 
 use crate::{
     auth, backfill, check, demo, diff, doctor,
     exit::{Code, Failure},
-    export, fetch, init, manual, provider, quarantine, remap, report, show, stored, summary, sync, webhook,
+    export, fetch, init, manual, provider, quarantine, remap, report, show, stored, summary, sync,
+    target::Target,
+    webhook,
 };
 
 /// EV charging sessions from many providers, in one exact form.
@@ -114,9 +119,17 @@ pub(crate) struct SharedArgs {
     /// The configuration, in place of those of the working directory and of the user.
     #[arg(long, global = true, env = "CHARGING_SESSIONS_CONFIG", value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
-    /// Where sessions are kept.
-    #[arg(long, global = true, env = "CHARGING_SESSIONS_STORE", value_name = "FILE")]
-    pub(crate) store: Option<PathBuf>,
+    /// Where sessions are kept: a file, or postgres://user@host/database if the program was built with it. Others on this
+    /// machine may see a password here; they do not see that of the variable.
+    #[arg(
+        long,
+        global = true,
+        env = "CHARGING_SESSIONS_STORE",
+        hide_env_values = true,
+        value_name = "PLACE",
+        value_parser = OsStringValueParser::new().map(Target::from)
+    )]
+    pub(crate) store: Option<Target>,
     /// The IANA time zone in which days are reckoned and times are shown; this machine's unless configured.
     #[arg(long, global = true, env = "CHARGING_SESSIONS_TZ", value_name = "ZONE", value_parser = zone)]
     pub(crate) tz: Option<TimeZone>,

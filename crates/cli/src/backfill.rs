@@ -43,7 +43,7 @@ pub(crate) async fn run(args: &BackfillArgs, shared: &SharedArgs) -> Result<Code
         return Err(Failure::usage("--until must be after --from"));
     }
     let wanted = Wanted { since: Some(from), until, json: args.json, ..Wanted::default() };
-    let runs = Runs::begin(&config, wanted)?;
+    let runs = Runs::begin(&config, wanted).await?;
     let code = runs.all(&accounts).await?;
     for account in accounts {
         let key = Key { provider: account.provider.id(), account: account.name.clone() };

@@ -40,10 +40,10 @@ pub(crate) struct CheckArgs {
 
 pub(crate) async fn run(args: &CheckArgs, shared: &SharedArgs) -> Result<Code, Failure> {
     let config = Config::load(shared)?;
-    let store = if args.link { stored::open(&config)? } else { stored::read(&config)? };
+    let store = if args.link { stored::open(&config).await? } else { stored::read(&config).await? };
     let limits = Limits::default();
     let mut sessions = Vec::new();
-    stored::each(&store, &args.filter, &config.zone, |row| {
+    stored::each(&*store, &args.filter, &config.zone, |row| {
         sessions.push(row.session);
         Ok(())
     })
@@ -58,7 +58,7 @@ pub(crate) async fn run(args: &CheckArgs, shared: &SharedArgs) -> Result<Code, F
     let mut linked = 0;
     let beside = relations(&sessions);
     if args.link {
-        linked = link(&store, &sessions, &beside).await?;
+        linked = link(&*store, &sessions, &beside).await?;
     }
     for finding in beside {
         // What was not asked for may be there all the same.

@@ -11,6 +11,7 @@ use crate::{
     output,
     provider::Provider,
     read,
+    target::Target,
     tour::{self, Stop},
 };
 
@@ -46,7 +47,12 @@ pub(crate) async fn run(args: DemoArgs, shared: &SharedArgs) -> Result<Code, Fai
                 })?;
                 folder.join("sessions.sqlite")
             }
-            (None, Some(path)) => path.clone(),
+            (None, Some(Target::File(path))) => path.clone(),
+            (None, Some(Target::Database(_))) => {
+                return Err(Failure::usage(
+                    "the demo keeps its invented data in a file: name one with --store",
+                ));
+            }
             (None, None) => tempfile::tempdir()?.keep().join("sessions.sqlite"),
         };
         return tour::run(&path, args.days, args.seed, &zone).await;

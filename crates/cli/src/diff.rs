@@ -40,8 +40,8 @@ pub(crate) struct DiffArgs {
 
 pub(crate) async fn run(args: &DiffArgs, shared: &SharedArgs) -> Result<Code, Failure> {
     let config = Config::load(shared)?;
-    let store = stored::read(&config)?;
-    let store: &dyn SessionStore = &store;
+    let store = stored::read(&config).await?;
+    let store: &dyn SessionStore = &*store;
     let since = args.since.as_deref().map(|since| instant("--since", since, &config.zone)).transpose()?;
     let mut out = BufWriter::new(io::stdout().lock());
     let mut told = 0_u64;

@@ -8,7 +8,7 @@ use std::{
 };
 
 use charging_sessions_http::{Bytes, Limits, default_transport, http};
-use charging_sessions_store::SessionStore as _;
+use jiff::tz::TimeZone;
 use serde_json::json;
 
 use crate::{
@@ -16,7 +16,8 @@ use crate::{
     auth,
     config::{self, Account, Config},
     exit::{Code, Failure},
-    output, stored,
+    output,
+    target::Target,
 };
 
 /// How far a clock may be off, in seconds, before it is told. Tokens and windows up to now suffer beyond.
@@ -47,7 +48,7 @@ pub(crate) async fn run(args: DoctorArgs, shared: &SharedArgs) -> Result<Code, F
         Err(failure) => find("configuration", Err(failure.to_string())),
         Ok(config) => {
             find("configuration", files(&config));
-            find("store", store(&config).await);
+            find("store", store(&config.store, args.online).await);
             find("time zone", zone(&config));
             for account in config.accounts.values() {
                 let tried = auth::try_account(account, args.online).await;
@@ -100,14 +101,27 @@ fn files(config: &Config) -> Result<String, String> {
     Ok(format!("{}, with {} accounts", files.join(" over "), config.accounts.len()))
 }
 
-/// Whether the store can be written and is sound.
-async fn store(config: &Config) -> Result<String, String> {
-    let shown = writable(&config.store)?;
-    if !config.store.exists() {
-        return Ok(format!("{shown}, which is not there yet"));
-    }
-    let store = stored::read(config).map_err(|failure| failure.to_string())?;
-    store.verify().await.map_err(|error| error.to_string())?;
+/// Whether the store can be written and is sound. One on another machine is asked only if it may be.
+async fn store(store: &Target, online: bool) -> Result<String, String> {
+    let told = |failure: Failure| failure.to_string();
+    let shown = match store {
+        Target::File(path) => {
+            let shown = writable(path)?;
+            if !path.exists() {
+                return Ok(format!("{shown}, which is not there yet"));
+            }
+            shown
+        }
+        Target::Database(address) => {
+            drop(address.get().await.map_err(told)?);
+            if !online {
+                return Ok(format!("{store}, whose address can be read"));
+            }
+            store.to_string()
+        }
+    };
+    let opened = store.read(&TimeZone::UTC).await.map_err(told)?;
+    opened.verify().await.map_err(|error| error.to_string())?;
     Ok(format!("{shown}, which is sound"))
 }
 

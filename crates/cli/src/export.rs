@@ -126,13 +126,13 @@ impl<'a> Rows<'a> {
 pub(crate) async fn run(args: &ExportArgs, shared: &SharedArgs) -> Result<Code, Failure> {
     let kind = Kind::of(args)?;
     let config = Config::load(shared)?;
-    let store = stored::read(&config)?;
+    let store = stored::read(&config).await?;
     let mut file = args.file.open()?;
     let mut rows = Rows::new(kind, &mut file, args.csv.dialect())?;
     let filter = args.filter.filter(&config.zone, Timestamp::now())?;
-    let choice = records::choice(&store, &filter, false).await?;
+    let choice = records::choice(&*store, &filter, false).await?;
     let mut count = 0_u64;
-    stored::each_of(&store, &filter, |row| {
+    stored::each_of(&*store, &filter, |row| {
         if !args.filter.wants(&row.session) {
             return Ok(());
         }

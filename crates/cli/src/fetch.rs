@@ -102,7 +102,7 @@ fn account(args: &FetchArgs, config: &Config) -> Result<Account, Failure> {
         name: args.account.clone(),
         provider,
         client_id,
-        client_secret: reference.map(|reference| Secret { reference, place: String::new() }),
+        client_secret: reference.map(|reference| Secret::of_client(reference, String::new())),
         since: None,
         with_intervals: false,
         options,

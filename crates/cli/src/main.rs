@@ -29,6 +29,7 @@ mod show;
 mod stored;
 mod summary;
 mod sync;
+mod target;
 mod text;
 mod tour;
 mod transport;

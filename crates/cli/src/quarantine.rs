@@ -38,12 +38,12 @@ enum QuarantineCommand {
 pub(crate) async fn run(args: &QuarantineArgs, shared: &SharedArgs) -> Result<Code, Failure> {
     let config = Config::load(shared)?;
     match args.command {
-        None => list(&stored::read(&config)?, args.json).await,
+        None => list(&*stored::read(&config).await?, args.json).await,
         Some(QuarantineCommand::Retry { dry_run: true }) => {
-            retry_all(&stored::read(&config)?, &config, true).await
+            retry_all(&*stored::read(&config).await?, &config, true).await
         }
         Some(QuarantineCommand::Retry { dry_run: false }) => {
-            retry_all(&stored::open(&config)?, &config, false).await
+            retry_all(&*stored::open(&config).await?, &config, false).await
         }
     }
 }

@@ -6,7 +6,7 @@ use charging_sessions::{
     AssetKind, ChargingSession, Parties, Payload, RecordContext, RecordKind, SessionPage, checks,
     der_connect, ev_energy, evcc, podero,
 };
-use charging_sessions_store::{Account, SessionStore as _, content_hash};
+use charging_sessions_store::{Account, content_hash};
 use jiff::Timestamp;
 use serde_json::json;
 
@@ -39,9 +39,9 @@ pub(crate) struct ReplayArgs {
 pub(crate) async fn run(command: &RawCommand, shared: &SharedArgs) -> Result<Code, Failure> {
     let RawCommand::Replay(args) = command;
     let config = Config::load(shared)?;
-    let store = if args.apply { stored::open(&config)? } else { stored::read(&config)? };
+    let store = if args.apply { stored::open(&config).await? } else { stored::read(&config).await? };
     let mut rows = Vec::new();
-    stored::each(&store, &args.filter, &config.zone, |row| {
+    stored::each(&*store, &args.filter, &config.zone, |row| {
         rows.push((row.session, row.payload));
         Ok(())
     })

@@ -155,9 +155,9 @@ pub(crate) async fn run(command: &ReportCommand, shared: &SharedArgs) -> Result<
     let period = Period::parse(&args.month, config.zone.clone());
     let period = period.map_err(|error| Failure::usage(format!("--month is {error}")))?;
     let kind = args.kind()?;
-    let store = stored::read(&config)?;
+    let store = stored::read(&config).await?;
     let mut file = args.file.open()?;
-    let ledger = ledger(&store, args, period).await?;
+    let ledger = ledger(&*store, args, period).await?;
     document.write(&ledger, kind, &args.context(), &mut file, args)?;
     file.commit()?;
     if !args.file.is_standard() {

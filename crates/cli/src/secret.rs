@@ -37,12 +37,24 @@ pub(crate) enum Reference {
 /// A secret that has not been read.
 #[derive(Clone, Debug)]
 pub(crate) struct Secret {
+    /// What it is, for messages.
+    what: &'static str,
     pub(crate) reference: Reference,
     /// Where the reference stands, for messages: a file and a line. Empty for the command line.
     pub(crate) place: String,
 }
 
 impl Secret {
+    /// What an account is read with.
+    pub(crate) fn of_client(reference: Reference, place: String) -> Self {
+        Self { what: "client secret", reference, place }
+    }
+
+    /// Where the store is, and with which password.
+    pub(crate) fn of_store(reference: Reference, place: String) -> Self {
+        Self { what: "address of the store", reference, place }
+    }
+
     /// Reads it, without the line breaks at its end.
     pub(crate) async fn read(&self) -> Result<SecretString, Failure> {
         self.read_within(TIME_LIMIT).await
@@ -51,26 +63,28 @@ impl Secret {
     async fn read_within(&self, limit: Duration) -> Result<SecretString, Failure> {
         let bytes = match &self.reference {
             Reference::Environment(name) => env::var_os(name).map(OsString::into_encoded_bytes).ok_or_else(|| {
-                self.wrong(format!("there is no client secret: set the environment variable {name}"))
+                self.wrong(format!("there is no {}: set the environment variable {name}", self.what))
             })?,
             Reference::File(path) => self.file(path)?,
             Reference::Command(line) => time::timeout(limit, self.command(line)).await.map_err(|_| {
                 let seconds = limit.as_secs();
                 self.wrong(format!(
-                    "the command for the client secret took longer than {seconds} s: run it by hand to see what it waits for"
+                    "the command for the {} took longer than {seconds} s: run it by hand to see what it waits for", self.what
                 ))
             })??,
             Reference::Keyring(name) => keyring::get(name).await.map_err(|why| self.wrong(why))?,
         };
         let bytes = Zeroizing::new(bytes);
         if bytes.len() > LONGEST {
-            return Err(self.wrong("the client secret is longer than 64 KiB: this refers to something else"));
+            return Err(
+                self.wrong(format!("the {} is longer than 64 KiB: this refers to something else", self.what))
+            );
         }
-        let text =
-            std::str::from_utf8(&bytes).map_err(|_| self.wrong("the client secret is not text in UTF-8"))?;
+        let text = std::str::from_utf8(&bytes)
+            .map_err(|_| self.wrong(format!("the {} is not text in UTF-8", self.what)))?;
         // Editors and commands end with a line break, which is no part of a secret.
         match text.trim_end_matches(['\r', '\n']) {
-            "" => Err(self.wrong("the client secret is empty: put it where this refers to")),
+            "" => Err(self.wrong(format!("the {} is empty: put it where this refers to", self.what))),
             secret => Ok(secret.into()),
         }
     }
@@ -80,7 +94,7 @@ impl Secret {
         match &self.reference {
             Reference::File(path) => {
                 private(path, secret.expose_secret().as_bytes()).map_err(|error| {
-                    self.wrong(format!("the client secret cannot be written to {}: {error}", path.display()))
+                    self.wrong(format!("the {} cannot be written to {}: {error}", self.what, path.display()))
                 })?;
                 Ok(format!("the file {}, which nobody else may read", path.display()))
             }
@@ -119,7 +133,7 @@ impl Secret {
     fn file(&self, path: &PathBuf) -> Result<Vec<u8>, Failure> {
         let shown = path.display();
         let unread =
-            |error: io::Error| self.wrong(format!("the client secret cannot be read from {shown}: {error}"));
+            |error: io::Error| self.wrong(format!("the {} cannot be read from {shown}: {error}", self.what));
         let file = File::open(path).map_err(unread)?;
         #[cfg(unix)]
         {
@@ -128,7 +142,8 @@ impl Secret {
             let mode = about.permissions().mode() & 0o777;
             if about.is_file() && mode & 0o077 != 0 {
                 return Err(self.wrong(format!(
-                    "others may read the client secret in {shown} (mode {mode:04o}): run chmod 600 on it"
+                    "others may read the {} in {shown} (mode {mode:04o}): run chmod 600 on it",
+                    self.what
                 )));
             }
         }
@@ -140,7 +155,7 @@ impl Secret {
     /// What a command prints. What it says besides may hold the secret, so nobody sees it.
     async fn command(&self, line: &SecretString) -> Result<Vec<u8>, Failure> {
         let failed = |how: &dyn fmt::Display| {
-            self.wrong(format!("the command for the client secret failed ({how}): run it by hand to see why"))
+            self.wrong(format!("the command for the {} failed ({how}): run it by hand to see why", self.what))
         };
         let (shell, option) = if cfg!(windows) { ("cmd", "/C") } else { ("sh", "-c") };
         let mut child = Command::new(shell)
@@ -252,7 +267,7 @@ mod tests {
     use super::*;
 
     async fn read(reference: Reference) -> Result<String, String> {
-        let secret = Secret { reference, place: "c.toml:3".into() };
+        let secret = Secret::of_client(reference, "c.toml:3".into());
         match secret.read_within(Duration::from_millis(300)).await {
             Ok(secret) => Ok(secret.expose_secret().to_owned()),
             Err(failure) => {
@@ -328,7 +343,7 @@ mod tests {
 
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("new/secret");
-        let secret = Secret { reference: Reference::File(path.clone()), place: "c.toml:3".into() };
+        let secret = Secret::of_client(Reference::File(path.clone()), "c.toml:3".into());
         for text in ["s3cret", "another s3cret"] {
             secret.write(&text.into()).await.unwrap();
             assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
@@ -336,7 +351,7 @@ mod tests {
         }
         secret.forget().await.unwrap();
         assert!(!path.exists() && secret.forget().await.is_err());
-        let variable = Secret { reference: Reference::Environment("X".into()), place: "c.toml:3".into() };
+        let variable = Secret::of_client(Reference::Environment("X".into()), "c.toml:3".into());
         let refused = variable.write(&"s3cret".into()).await.unwrap_err().to_string();
         assert!(refused.starts_with("c.toml:3: the configuration refers to a variable"), "{refused}");
     }
@@ -354,7 +369,7 @@ mod tests {
     #[ignore = "needs the credential store of a system"]
     async fn the_credential_store_keeps_a_secret_and_forgets_it() {
         let name = format!("test-{}", std::process::id());
-        let secret = Secret { reference: Reference::Keyring(name), place: "c.toml:3".into() };
+        let secret = Secret::of_client(Reference::Keyring(name), "c.toml:3".into());
         let missing = secret.read().await.unwrap_err().to_string();
         assert!(missing.contains("`charging-sessions auth login ACCOUNT` puts it there"), "{missing}");
         secret.write(&"s3cret".into()).await.unwrap();
@@ -366,6 +381,6 @@ mod tests {
     #[test]
     fn debug_shows_no_command() {
         let reference = Reference::Command("echo s3cret".into());
-        assert!(!format!("{:?}", Secret { reference, place: String::new() }).contains("s3cret"));
+        assert!(!format!("{:?}", Secret::of_client(reference, String::new())).contains("s3cret"));
     }
 }

@@ -32,8 +32,8 @@ pub(crate) struct ShowArgs {
 
 pub(crate) async fn run(args: &ShowArgs, shared: &SharedArgs) -> Result<Code, Failure> {
     let config = Config::load(shared)?;
-    let store = stored::read(&config)?;
-    let key = key(&store, &args.session).await?;
+    let store = stored::read(&config).await?;
+    let key = key(&*store, &args.session).await?;
     let stored = store.session(&key).await?.ok_or_else(|| nothing(&args.session))?;
     let mut out = io::stdout().lock();
     if args.raw {

@@ -1,10 +1,12 @@
 //! What is in the store: `charging-sessions sessions`, and what the commands on it share.
 
+use std::sync::Arc;
+
 use charging_sessions::{
     AccountId, AssetRef, ChargingSession, ProviderId, RecordKind, SessionStatus, TimeWindow,
 };
 use charging_sessions_report::Period;
-use charging_sessions_store::{Filter, SessionStore, SqliteStore, StoredSession};
+use charging_sessions_store::{Filter, SessionStore, StoredSession};
 use jiff::{Timestamp, tz::TimeZone};
 
 use crate::{
@@ -28,24 +30,13 @@ pub(crate) struct SessionsArgs {
 }
 
 /// The store of the configuration, to write to. Made if it is not there.
-pub(crate) fn open(config: &Config) -> Result<SqliteStore, Failure> {
-    if let Some(folder) = config.store.parent().filter(|folder| !folder.as_os_str().is_empty()) {
-        std::fs::create_dir_all(folder).map_err(|error| {
-            Failure::usage(format!("the folder {} cannot be made for the store: {error}", folder.display()))
-        })?;
-    }
-    Ok(SqliteStore::open(&config.store)?.with_zone(config.zone.clone()))
+pub(crate) async fn open(config: &Config) -> Result<Arc<dyn SessionStore>, Failure> {
+    config.store.open(&config.zone).await
 }
 
 /// The store of the configuration, to read from.
-pub(crate) fn read(config: &Config) -> Result<SqliteStore, Failure> {
-    if !config.store.exists() {
-        let path = config.store.display();
-        return Err(Failure::usage(format!(
-            "there is no store at {path}: `charging-sessions sync` makes it"
-        )));
-    }
-    Ok(SqliteStore::open_read_only(&config.store)?.with_zone(config.zone.clone()))
+pub(crate) async fn read(config: &Config) -> Result<Arc<dyn SessionStore>, Failure> {
+    config.store.read(&config.zone).await
 }
 
 /// Which sessions of the store.
@@ -158,7 +149,7 @@ pub(crate) async fn each_of(
 pub(crate) async fn run(args: &SessionsArgs, shared: &SharedArgs) -> Result<Code, Failure> {
     let config = Config::load(shared)?;
     let mut listing = Listing::default();
-    each(&read(&config)?, &args.filter, &config.zone, |row| {
+    each(&*read(&config).await?, &args.filter, &config.zone, |row| {
         listing.sessions.push(row.session);
         Ok(())
     })

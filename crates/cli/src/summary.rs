@@ -37,12 +37,12 @@ pub(crate) async fn run(args: &SummaryArgs, shared: &SharedArgs) -> Result<Code,
     let config = Config::load(shared)?;
     let by = args.by.iter().map(|by| by.group()).collect();
     let rule = SumRule { by, bucket: args.bucket_by.rule(), zone: config.zone.clone() };
-    let store = stored::read(&config)?;
+    let store = stored::read(&config).await?;
     let mut summary = Summary::default();
     let choice =
-        records::choice(&store, &args.filter.filter(&config.zone, Timestamp::now())?, args.filter.vanished)
+        records::choice(&*store, &args.filter.filter(&config.zone, Timestamp::now())?, args.filter.vanished)
             .await?;
-    stored::each(&store, &args.filter, &config.zone, |row| {
+    stored::each(&*store, &args.filter, &config.zone, |row| {
         summary.add(&records::record(row), &choice, &rule);
         Ok(())
     })

@@ -60,7 +60,7 @@ pub(crate) async fn run(args: &SyncArgs, shared: &SharedArgs) -> Result<Code, Fa
         dry_run: args.dry_run,
         json: args.json,
     };
-    Runs::begin(&config, wanted)?.all(&accounts).await
+    Runs::begin(&config, wanted).await?.all(&accounts).await
 }
 
 /// What the runs of one command have in common, besides their accounts.
@@ -85,8 +85,8 @@ pub(crate) struct Runs<'a> {
 }
 
 impl<'a> Runs<'a> {
-    pub(crate) fn begin(config: &'a Config, wanted: Wanted) -> Result<Self, Failure> {
-        let store = Arc::new(stored::open(config)?);
+    pub(crate) async fn begin(config: &'a Config, wanted: Wanted) -> Result<Self, Failure> {
+        let store = stored::open(config).await?;
         Ok(Self { config, wanted, transport: default_transport()?, stop: stop_on_interrupt(), store })
     }
 

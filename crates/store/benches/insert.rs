@@ -1,6 +1,8 @@
 //! How long it takes to keep sessions: 100,000 new ones in pages of 100, then the same again. Not a test.
 //!
 //! `cargo bench -p charging-sessions-store [-- <number of sessions>]`
+//!
+//! With `--features postgres`, and the address of a database in `CHARGING_SESSIONS_BENCH_POSTGRES`, the same there, too.
 
 use std::time::Instant;
 
@@ -9,7 +11,7 @@ use charging_sessions_core::{
     Energy, EnergyReading, Location, MeasuringPoint, Money, Payload, Provenance, ProviderId, RecordKind,
     SessionKey, SessionStatus, Vehicle, Zone, ZoneSource,
 };
-use charging_sessions_store::{Account, Batch, SessionStore as _, Slice, SqliteStore, content_hash};
+use charging_sessions_store::{Account, Batch, SessionStore, Slice, SqliteStore, content_hash};
 use jiff::{SignedDuration, Timestamp};
 
 const PAGE: usize = 100;
@@ -17,19 +19,31 @@ const PAGE: usize = 100;
 #[tokio::main]
 async fn main() {
     let number = std::env::args().filter_map(|argument| argument.parse().ok()).next().unwrap_or(100_000);
-    let folder = tempfile::tempdir().expect("a folder");
-    let path = folder.path().join("sessions.db");
-    let store = SqliteStore::open(&path).expect("a store");
-    let account =
-        Account { provider: ProviderId::new("ev-energy"), account: "home".parse().expect("a name") };
-    let slice = Slice { window: None, asset: None, kinds: vec![RecordKind::Segment] };
-    let lease = store.begin(&account, Timestamp::UNIX_EPOCH).await.expect("a lease");
     let sessions: Vec<_> = (0..number).map(session).collect();
 
     let hashing = Instant::now();
     let hashed =
         sessions.iter().take(10_000).map(content_hash).filter(|hash| hash.as_bytes()[0] == 0).count();
     report("hash alone", sessions.len().min(10_000), hashing, hashed as u64);
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("sessions.db");
+    measure("SQLite", &SqliteStore::open(&path).expect("a store"), &sessions).await;
+    let bytes = std::fs::metadata(&path).map_or(0, |file| file.len());
+    println!("{} bytes per session in the file", bytes / number as u64);
+    #[cfg(feature = "postgres")]
+    if let Ok(url) = std::env::var("CHARGING_SESSIONS_BENCH_POSTGRES") {
+        use charging_sessions_store::{PostgresOptions, PostgresStore};
+        let schema = format!("bench_{}", std::process::id());
+        let options = PostgresOptions::new(url.into()).schema(schema);
+        measure("PostgreSQL", &PostgresStore::connect(options).await.expect("a store"), &sessions).await;
+    }
+}
+
+async fn measure(name: &str, store: &dyn SessionStore, sessions: &[ChargingSession]) {
+    let account =
+        Account { provider: ProviderId::new("ev-energy"), account: "home".parse().expect("a name") };
+    let slice = Slice { window: None, asset: None, kinds: vec![RecordKind::Segment] };
+    let lease = store.begin(&account, Timestamp::UNIX_EPOCH).await.expect("a lease");
     for round in ["new", "seen again"] {
         let mut batches = Vec::new();
         for (page, chunk) in sessions.chunks(PAGE).enumerate() {
@@ -44,11 +58,8 @@ async fn main() {
         for batch in batches {
             store.commit(&*lease, batch).await.expect("a write");
         }
-        report(round, sessions.len(), began, 0);
+        report(&format!("{name}, {round}"), sessions.len(), began, 0);
     }
-    drop(lease);
-    let bytes = std::fs::metadata(&path).map_or(0, |file| file.len());
-    println!("{} bytes per session in the file", bytes / number as u64);
 }
 
 fn report(what: &str, number: usize, began: Instant, found: u64) {

@@ -2,6 +2,13 @@
 //!
 //! [`SessionStore`] is the contract. A store is written by one run at a time for each account, and read by anybody
 //! at any time.
+//!
+//! | feature | store |
+//! |---|---|
+//! | `sqlite`, the default | `SqliteStore`: one file on one machine, or memory |
+//! | `postgres` | `PostgresStore`: a schema of a PostgreSQL database, for several programs and machines |
+//!
+//! Both hold the same tables and views, and pass the same tests.
 
 // A library that panics on data takes its user's program down with it.
 #![cfg_attr(not(test), warn(clippy::unwrap_used))]
@@ -15,11 +22,17 @@ use charging_sessions_core::{
 };
 use jiff::Timestamp;
 
+#[cfg(any(feature = "sqlite", feature = "postgres"))]
+mod columns;
 mod hash;
+#[cfg(feature = "postgres")]
+mod postgres;
 #[cfg(feature = "sqlite")]
 mod sqlite;
 
 pub use hash::{Hash, InvalidHash, content_hash};
+#[cfg(feature = "postgres")]
+pub use postgres::{PostgresOptions, PostgresStore};
 #[cfg(feature = "sqlite")]
 pub use sqlite::SqliteStore;
 
@@ -252,7 +265,7 @@ pub struct RunReport {
     pub error: Option<String>,
 }
 
-/// Keeps sessions. Implemented by SQLite in this crate.
+/// Keeps sessions. Implemented in this crate by SQLite, and by PostgreSQL with the feature `postgres`.
 ///
 /// # Contract
 ///

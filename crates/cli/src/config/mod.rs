@@ -33,6 +33,7 @@ use crate::{
     provider::Provider,
     report,
     secret::{Reference, Secret},
+    target::{Address, Target, holds_a_password, is_address},
     transport::Counted,
 };
 
@@ -40,6 +41,8 @@ use crate::{
 const FOLDER: &str = "charging-sessions";
 /// The file of the working directory.
 const PROJECT_FILE: &str = "charging-sessions.toml";
+/// The key of the address of a store that is a secret.
+const STORE_URL: &str = "store_url";
 
 /// What the command line, the environment and the files of the configuration say together.
 #[derive(Debug)]
@@ -47,7 +50,7 @@ pub(crate) struct Config {
     /// The files that were read, the weightiest first.
     pub(crate) files: Vec<PathBuf>,
     /// Where sessions are kept.
-    pub(crate) store: PathBuf,
+    pub(crate) store: Target,
     /// In which days are reckoned and times are shown.
     pub(crate) zone: TimeZone,
     /// What a kilowatt-hour is reimbursed with.
@@ -123,7 +126,7 @@ impl Config {
         }
         Ok(Self {
             files: files.into_iter().map(|(path, _)| path).collect(),
-            store: store.map_or_else(default_store, Ok)?,
+            store: store.map_or_else(|| default_store().map(Target::File), Ok)?,
             zone: zone.unwrap_or_else(TimeZone::system),
             price_per_kwh,
             accounts,
@@ -231,7 +234,7 @@ type Sources = (&'static [RecordKind], Arc<dyn ChargingSessionSource>, Option<Ar
 
 /// What one file says.
 struct Layer {
-    store: Option<PathBuf>,
+    store: Option<Target>,
     zone: Option<TimeZone>,
     price_per_kwh: Option<Money>,
     accounts: Vec<Account>,
@@ -241,7 +244,7 @@ impl Layer {
     fn read(file: &File, trusted: bool) -> Result<Self, Failure> {
         let document = file.parse()?;
         let root = Table::new(file, document.span(), document.get_ref());
-        root.only(&["store", "time_zone", "reimbursement", "accounts"])?;
+        root.only(&["store", STORE_URL, "time_zone", "reimbursement", "accounts"])?;
         let zone = root.text("time_zone")?.map(|name| {
             TimeZone::get(&name).map_err(|_| {
                 root.wrong("time_zone", "`time_zone` must be an IANA name such as Europe/London")
@@ -256,7 +259,7 @@ impl Layer {
             }
         }
         Ok(Self {
-            store: root.text("store")?.map(|path| beside(&file.path, &path)),
+            store: read_store(file, &root, trusted)?,
             zone: zone.transpose()?,
             price_per_kwh: root.table("reimbursement")?.map(|table| read_price(&table)).transpose()?,
             accounts,
@@ -307,7 +310,7 @@ fn read_account(
         None if provider.is_open() => String::new(),
         None => return Err(missing("client_id", "the provider gives it to you")),
     };
-    let client_secret = read_secret(file, &table, trusted)?;
+    let client_secret = read_secret(file, &table, "client_secret", trusted)?;
     if client_secret.is_none() && !(provider.is_open() && client_id.is_empty()) {
         return Err(missing("client_secret", REFER));
     }
@@ -327,31 +330,64 @@ fn read_account(
 
 const REFER: &str = "refer to it with { env = \"NAME\" }, { file = \"PATH\" }, { command = \"COMMAND\" } or { keyring = \"NAME\" }";
 
-fn read_secret(file: &File, account: &Table<'_>, trusted: bool) -> Result<Option<Secret>, Failure> {
-    const KEY: &str = "client_secret";
-    let place = account.place(KEY);
-    if let Some(DeValue::String(_)) = account.get(KEY).map(Spanned::get_ref) {
-        return Err(account.wrong(KEY, format!("a secret must not stand in the configuration: {REFER}")));
+/// Where sessions are kept, if the file says so.
+fn read_store(file: &File, root: &Table<'_>, trusted: bool) -> Result<Option<Target>, Failure> {
+    // Sessions must not be sent to where a file says that others may have written.
+    let url = read_secret(file, root, STORE_URL, trusted)?;
+    if url.is_some() && !trusted {
+        return Err(root.wrong(STORE_URL, untrusted(STORE_URL)));
     }
-    let Some(table) = account.table(KEY)? else { return Ok(None) };
+    match (root.text("store")?, url) {
+        (Some(_), Some(_)) => {
+            Err(root
+                .wrong(STORE_URL, "`store` and `store_url` both say where sessions are kept: leave one out"))
+        }
+        (Some(url), None) if is_address(&url) => {
+            if holds_a_password(&url) {
+                let message = "a password must not stand in the configuration: refer to the whole address with \
+                               `store_url = { env = \"NAME\" }`, or another place of secrets";
+                return Err(root.wrong("store", message));
+            }
+            if !trusted {
+                return Err(root.wrong("store", untrusted("store")));
+            }
+            Ok(Some(Target::from(url.as_str())))
+        }
+        (Some(path), None) => Ok(Some(Target::File(beside(&file.path, &path)))),
+        (None, url) => Ok(url.map(|url| Target::Database(Address::Referred(url)))),
+    }
+}
+
+fn read_secret(
+    file: &File,
+    account: &Table<'_>,
+    key: &'static str,
+    trusted: bool,
+) -> Result<Option<Secret>, Failure> {
+    let place = account.place(key);
+    if let Some(DeValue::String(_)) = account.get(key).map(Spanned::get_ref) {
+        return Err(account.wrong(key, format!("a secret must not stand in the configuration: {REFER}")));
+    }
+    let Some(table) = account.table(key)? else { return Ok(None) };
     table.only(&["env", "file", "command", "keyring"])?;
     let given: Vec<_> = table.entries().map(|(key, _)| key.get_ref().to_string()).collect();
     let [place_of_it] = given.as_slice() else {
-        return Err(account.wrong(KEY, format!("a secret is in one place: {REFER}")));
+        return Err(account.wrong(key, format!("a secret is in one place: {REFER}")));
     };
     let text = table.text(place_of_it)?.unwrap_or_default();
     let reference = match place_of_it.as_str() {
         "env" if is_variable(&text) => Reference::Environment(text),
         "env" => {
             return Err(account
-                .wrong(KEY, "`env` must be the name of an environment variable, not the secret itself"));
+                .wrong(key, "`env` must be the name of an environment variable, not the secret itself"));
         }
         "file" => Reference::File(beside(&file.path, &text)),
         "command" if trusted => Reference::Command(text.into()),
-        "command" => return Err(account.wrong(KEY, untrusted("command"))),
+        "command" => return Err(account.wrong(key, untrusted("command"))),
         _ => Reference::Keyring(text),
     };
-    Ok(Some(Secret { reference, place }))
+    let secret = if key == STORE_URL { Secret::of_store } else { Secret::of_client };
+    Ok(Some(secret(reference, place)))
 }
 
 /// What could run a program or send a secret elsewhere is not taken from a folder that others may have filled.

@@ -30,6 +30,13 @@ fn read(text: &str, trusted: bool) -> Result<Layer, String> {
     })
 }
 
+fn path_of(store: Option<Target>) -> Option<PathBuf> {
+    store.map(|store| match store {
+        Target::File(path) => path,
+        Target::Database(_) => panic!("no file"),
+    })
+}
+
 fn mistake(text: &str) -> String {
     read(text, true).err().expect("a mistake")
 }
@@ -87,7 +94,7 @@ fn everything_that_can_be_configured_is_read() {
         true,
     )
     .unwrap();
-    assert_eq!(layer.store, Some("kept/here.sqlite".into()));
+    assert_eq!(path_of(layer.store), Some("kept/here.sqlite".into()));
     assert_eq!(layer.zone.unwrap().iana_name(), Some("Europe/London"));
     let [depot, fleet, home, house, stays] = &layer.accounts[..] else { panic!("five accounts") };
 
@@ -167,7 +174,12 @@ fn flag_then_project_then_user() {
         let config = Config::from_files(&args, Some(path("project.toml")), Some(path("user.toml"))).unwrap();
         let accounts: Vec<_> =
             config.accounts.values().map(|it| format!("{} {}", it.name, it.client_id)).collect();
-        (config.store, config.zone.iana_name().map(str::to_owned), accounts.join(", "), config.files.len())
+        (
+            path_of(Some(config.store)).unwrap(),
+            config.zone.iana_name().map(str::to_owned),
+            accounts.join(", "),
+            config.files.len(),
+        )
     };
     let zone = |name: &str| Some(name.to_owned());
 
@@ -184,7 +196,7 @@ fn flag_then_project_then_user() {
     assert_eq!(named, ("f".into(), zone("Asia/Tokyo"), "named id".into(), 1));
     // The user's alone, and none.
     let user = Config::from_files(&SharedArgs::default(), None, Some(path("user.toml"))).unwrap();
-    assert_eq!((user.store, user.accounts.len()), (path("user.db"), 2));
+    assert_eq!((path_of(Some(user.store)).unwrap(), user.accounts.len()), (path("user.db"), 2));
     let none = Config::from_files(&SharedArgs::default(), None, None).unwrap();
     assert!(none.files.is_empty() && none.accounts.is_empty());
 }
@@ -213,6 +225,35 @@ fn accounts_are_found_by_name() {
 }
 
 #[test]
+fn a_store_may_be_a_database_whose_password_stands_elsewhere() {
+    let store = |text: &str| read(text, true).unwrap().store.unwrap();
+    assert!(matches!(store("store = 'postgres://u@db/d'"), Target::Database(Address::Given(_))));
+    let referred = store("\nstore_url = { env = 'SESSIONS_URL' }");
+    assert!(
+        matches!(&referred, Target::Database(Address::Referred(secret)) if secret.place == "c.toml:2"),
+        "{referred:?}"
+    );
+    for (text, words) in [
+        ("store = 'postgres://u:s3cret@db/d'", "a password must not stand in the configuration"),
+        ("store = 'postgresql://db/d?password=s3cret'", "a password must not stand in the configuration"),
+        ("store_url = 'postgres://u:s3cret@db/d'", "a secret must not stand in the configuration"),
+        (
+            "store_url = { env = 'A' }\nstore = 'b'",
+            "`store` and `store_url` both say where sessions are kept",
+        ),
+    ] {
+        let told = mistake(text);
+        assert!(told.contains(words) && !told.contains("s3cret"), "{told}");
+    }
+    // A folder that others may have filled does not say where sessions are sent.
+    for text in ["store = 'postgres://u@db/d'", "store_url = { env = 'A' }", "store_url = { command = 'a' }"]
+    {
+        let told = read(text, false).err().unwrap();
+        assert!(told.contains("is not taken from a file of the working directory"), "{told}");
+    }
+}
+
+#[test]
 fn a_file_that_was_named_must_be_there() {
     let args = SharedArgs { config: Some("/nowhere/c.toml".into()), ..SharedArgs::default() };
     let failure = Config::from_files(&args, None, None).unwrap_err().to_string();
@@ -227,11 +268,11 @@ fn mistakes_of_a_file_are_told_with_their_line() {
         ("\nstor = 'x'", "c.toml:2: unknown key `stor`: did you mean `store`?"),
         (
             "frequency = 3",
-            "c.toml:1: unknown key `frequency`: known are `store`, `time_zone`, `reimbursement` and `accounts`",
+            "c.toml:1: unknown key `frequency`: known are `store`, `store_url`, `time_zone`, `reimbursement` and `accounts`",
         ),
         (
             "\"a\\u001bb\" = 3",
-            "c.toml:1: unknown key `a\\u{1b}b`: known are `store`, `time_zone`, `reimbursement` and `accounts`",
+            "c.toml:1: unknown key `a\\u{1b}b`: known are `store`, `store_url`, `time_zone`, `reimbursement` and `accounts`",
         ),
         ("time_zone = 'Mars/Base'", "c.toml:1: `time_zone` must be an IANA name such as Europe/London"),
         ("accounts = 'home'", "c.toml:1: `accounts` must be a table, not text"),

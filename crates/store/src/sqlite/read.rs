@@ -1,71 +1,27 @@
 //! Reading.
 
 use charging_sessions_core::{
-    AssetKind, AssetRef, ChargingSession, Cursor, IssueCode, Payload, RecordKind, RejectedRecord, Relation,
-    SessionKey, TimeWindow,
+    ChargingSession, Cursor, IssueCode, Payload, RejectedRecord, Relation, SessionKey,
 };
 use jiff::Timestamp;
 use rusqlite::{
     Connection, OptionalExtension as _, Params, Row, ToSql, params,
     types::{FromSql, FromSqlError, FromSqlResult, ValueRef},
 };
-use serde::{Deserialize, Serialize, de::DeserializeOwned, de::IntoDeserializer as _};
 
-use super::{Failure, to_us};
+use super::Failure;
 use crate::{
-    Account, Coverage, Filter, Hash, Quarantined, Reason, Recorded, Revision, RunReport, Slice, StoredSession,
+    Account, Coverage, Filter, Hash, Quarantined, Reason, Recorded, Revision, RunReport, Slice,
+    StoredSession,
+    columns::{self, asset_column, handle_bound, instant, json, slice, slice_text, to_us, word},
 };
 
-/// More than any answer that is read, in bytes.
-const LARGEST_PAYLOAD: usize = 1 << 30;
-
 type Read<T> = Result<T, Failure>;
-
-/// A slice as text that is the same for slices that are.
-#[derive(Serialize, Deserialize)]
-struct SliceText {
-    window: Option<TimeWindow>,
-    asset: Option<AssetRef>,
-    kinds: Vec<RecordKind>,
-}
-
-pub(super) fn slice_text(slice: &Slice) -> String {
-    let mut kinds = slice.kinds.clone();
-    kinds.sort_unstable();
-    kinds.dedup();
-    let text = SliceText { window: slice.window, asset: slice.asset.clone(), kinds };
-    serde_json::to_string(&text).expect("a slice is plain data")
-}
-
-fn slice(text: &str) -> Read<Slice> {
-    let SliceText { window, asset, kinds } = json(text)?;
-    Ok(Slice { window, asset, kinds })
-}
-
-fn json<T: DeserializeOwned>(text: &str) -> Read<T> {
-    serde_json::from_str(text).map_err(|_| Failure::Damaged)
-}
-
-/// One of our words, or anything else that is written as a string.
-fn word<T: DeserializeOwned>(text: &str) -> Read<T> {
-    T::deserialize(text.into_deserializer()).map_err(|_: serde::de::value::Error| Failure::Damaged)
-}
-
-fn instant(us: i64) -> Read<Timestamp> {
-    Timestamp::from_microsecond(us).map_err(|_| Failure::Damaged)
-}
 
 impl FromSql for Hash {
     fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
         let bytes: [u8; 32] = value.as_blob()?.try_into().map_err(|_| FromSqlError::InvalidType)?;
         Ok(Self::from(bytes))
-    }
-}
-
-impl Reason {
-    fn parse(word: &str) -> Read<Self> {
-        let all = [Self::New, Self::Changed, Self::Vanished, Self::Returned, Self::Remapped];
-        all.into_iter().find(|reason| reason.as_str() == word).ok_or(Failure::Damaged)
     }
 }
 
@@ -159,14 +115,6 @@ fn link(c: &Connection, id: i64, session: &mut ChargingSession) -> Read<()> {
         Ok(())
     })?;
     Ok(())
-}
-
-/// The column that holds the identifier of an asset of this kind.
-pub(super) const fn asset_column(kind: AssetKind) -> &'static str {
-    match kind {
-        AssetKind::Vehicle => "vehicle_id",
-        AssetKind::ChargePoint => "charge_point_id",
-    }
 }
 
 pub(super) fn sessions(
@@ -296,18 +244,12 @@ pub(super) fn history(
 }
 
 pub(super) fn find(c: &Connection, handle: &str) -> Read<Vec<SessionKey>> {
-    // With or without the hyphens of a UUID.
-    let digits = handle.replace('-', "");
-    if digits.len() > 32 || !digits.bytes().all(|digit| digit.is_ascii_hexdigit()) {
+    let (Some(first), Some(last)) = (handle_bound(handle, "0"), handle_bound(handle, "f")) else {
         return Ok(Vec::new());
-    }
-    let bound = |fill: &str| {
-        let number = u128::from_str_radix(&format!("{digits}{}", fill.repeat(32 - digits.len())), 16);
-        number.map(u128::to_be_bytes).map_err(|_| Failure::Damaged)
     };
     let sql = "SELECT a.provider, a.account, s.kind, s.source_id FROM sessions s \
                JOIN accounts a ON a.id = s.account_id WHERE s.handle BETWEEN ? AND ? ORDER BY s.handle LIMIT 10";
-    rows(c, sql, params![bound("0")?, bound("f")?], |row| {
+    rows(c, sql, params![first, last], |row| {
         let Account { provider, account } = account(row, 0)?;
         let kind = word(&row.get::<_, String>(2)?)?;
         Ok(SessionKey::new(provider, account, kind, row.get::<_, String>(3)?))
@@ -357,17 +299,8 @@ pub(super) fn damage(c: &Connection) -> Read<Option<String>> {
 
 /// A payload whose size and bytes stand at `column` and after it.
 fn unpack(row: &Row<'_>, column: usize) -> Read<Payload> {
-    let size = usize::try_from(row.get::<_, i64>(column)?).unwrap_or(usize::MAX);
     let bytes = row.get_ref(column + 1)?.as_blob().map_err(|_| Failure::Damaged)?;
-    if bytes.len() == size {
-        return Ok(bytes.to_vec().into());
-    }
-    // A damaged number must not take all memory.
-    if size > LARGEST_PAYLOAD {
-        return Err(Failure::Damaged);
-    }
-    let plain = zstd::bulk::decompress(bytes, size).map_err(|_| Failure::Damaged)?;
-    if plain.len() == size { Ok(plain.into()) } else { Err(Failure::Damaged) }
+    Ok(columns::unpack(row.get(column)?, bytes)?.into())
 }
 
 pub(super) fn coverage(c: &Connection, account: &Account) -> Read<Vec<Coverage>> {

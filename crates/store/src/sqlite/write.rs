@@ -7,20 +7,20 @@ use std::{
 };
 
 use charging_sessions_core::{
-    ChargingSession, Cursor, Detail, Energy, Error, ErrorKind, Interval, Money, Payload, Power, RecordKind,
+    ChargingSession, Cursor, Detail, Energy, Error, ErrorKind, Interval, Payload, Power, RecordKind,
     RejectedRecord, SessionKey,
 };
-use jiff::{Timestamp, tz::TimeZone};
+use jiff::Timestamp;
 use rusqlite::{OptionalExtension as _, ToSql, named_params, params};
-use zstd::bulk::Compressor;
 
-use super::{Failure, Hold, SqliteLease, Writing, error, lock, read, to_us};
-use crate::{Account, Batch, Changes, Hash, Reason, RunReport, Slice, content_hash};
+use super::{Failure, Hold, SqliteLease, Writing, error, lock, read};
+use crate::{
+    Account, Batch, Changes, Hash, Reason, RunReport, Slice,
+    columns::{Packer, asset_column, distinct, local_day, slice_text, split, to_us},
+    content_hash,
+};
 
 type Written<T> = Result<T, Failure>;
-
-/// The level is the fastest, because records are too short for higher ones to find more.
-const COMPRESSION: i32 = 1;
 
 fn conflict(message: String) -> Failure {
     Failure::Refused(Error::new(ErrorKind::Conflict, message))
@@ -57,7 +57,7 @@ struct Pen<'a> {
     /// `accounts.writes` of this batch.
     clock: i64,
     next_revision: i64,
-    compressor: Compressor<'static>,
+    packer: Packer,
     changes: Changes,
 }
 
@@ -130,8 +130,7 @@ impl Writing<'_> {
         let (account_id, clock) = self.fence(account, epoch)?;
         let sql = "SELECT coalesce(max(id), 0) + 1 FROM revisions";
         let next_revision = self.transaction.prepare_cached(sql)?.query_row([], |row| row.get(0))?;
-        let compressor =
-            Compressor::new(COMPRESSION).map_err(|_| misuse("there is no memory left to compress with"))?;
+        let packer = Packer::new().ok_or_else(|| misuse("there is no memory left to compress with"))?;
         Ok(Pen {
             writing: self,
             account,
@@ -139,7 +138,7 @@ impl Writing<'_> {
             at_us: to_us(at),
             clock,
             next_revision,
-            compressor,
+            packer,
             changes: Changes::default(),
         })
     }
@@ -148,7 +147,7 @@ impl Writing<'_> {
         let mut pen = self.pen(account, epoch, batch.at)?;
         pen.clock += 1;
         self.run("UPDATE accounts SET writes = ? WHERE id = ?", params![pen.clock, pen.account_id])?;
-        let slice = read::slice_text(&batch.slice);
+        let slice = slice_text(&batch.slice);
         let mut place = pen.place(&slice)?;
         if place.cursor != batch.from {
             let message = format!(
@@ -206,7 +205,7 @@ impl Writing<'_> {
 
     pub(super) fn restart(&self, account: &Account, epoch: u64, slice: &Slice) -> Written<()> {
         let (id, _) = self.fence(account, epoch)?;
-        let slice = read::slice_text(slice);
+        let slice = slice_text(slice);
         self.run("DELETE FROM places WHERE account_id = ? AND slice = ?", params![id, slice])?;
         Ok(())
     }
@@ -526,8 +525,8 @@ impl Pen<'_> {
         if let Some(id) = known.query_row([hash.as_bytes()], |row| row.get(0)).optional()? {
             return Ok(id);
         }
-        let packed = self.compressor.compress(plain).ok();
-        let bytes = packed.as_deref().filter(|packed| packed.len() < plain.len()).unwrap_or(plain);
+        let packed = self.packer.pack(plain);
+        let bytes = packed.as_deref().unwrap_or(plain);
         let mut insert = t.prepare_cached("INSERT INTO payloads (hash, size, bytes) VALUES (?, ?, ?)")?;
         Ok(insert.insert(params![hash.as_bytes(), plain.len() as i64, bytes])?)
     }
@@ -603,12 +602,9 @@ impl Pen<'_> {
             sql.push_str(" AND s.start_us >= ? AND s.start_us < ?");
         }
         if let Some(asset) = &slice.asset {
-            sql.push_str(&format!(" AND s.{} = ?", read::asset_column(asset.kind)));
+            sql.push_str(&format!(" AND s.{} = ?", asset_column(asset.kind)));
         }
-        let mut kinds = slice.kinds.clone();
-        kinds.sort_unstable();
-        kinds.dedup();
-        for kind in kinds {
+        for kind in distinct(&slice.kinds) {
             let mut values: Vec<Box<dyn ToSql>> =
                 vec![Box::new(self.account_id), Box::new(kind.as_str()), Box::new(began)];
             if let Some(window) = slice.window {
@@ -640,14 +636,4 @@ impl Pen<'_> {
         }
         Ok(())
     }
-}
-
-fn split(money: Option<Money>) -> (Option<String>, Option<String>) {
-    money.map(|money| (money.amount.to_string(), money.currency.code().to_owned())).unzip()
-}
-
-/// The day on the clock of the place, as far as it is known.
-fn local_day(start: Timestamp, zone: Option<&str>, otherwise: &TimeZone) -> String {
-    let zone = zone.and_then(|name| TimeZone::get(name).ok());
-    zone.as_ref().unwrap_or(otherwise).to_datetime(start).date().to_string()
 }
