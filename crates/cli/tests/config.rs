@@ -116,7 +116,7 @@ fn init_prints_and_names_what_it_is_asked_for() {
     );
     let ran = run(&mut with(home.path(), &["auth", "status", "--config", "new/c.toml"]));
     assert_eq!((ran.code, ran.out.as_str()), (2, ""));
-    assert_eq!(ran.err, "error: new/c.toml:15: `client_id` is empty: write it here\n");
+    assert_eq!(ran.err, "error: new/c.toml:20: `client_id` is empty: write it here\n");
 }
 
 #[test]
