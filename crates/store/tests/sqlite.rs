@@ -73,6 +73,24 @@ async fn a_store_is_there_when_it_is_opened_again() {
 }
 
 #[tokio::test]
+async fn a_store_that_was_closed_is_one_file() {
+    let (_folder, path) = scratch();
+    let store = SqliteStore::open(&path).unwrap();
+    fill(&store, 300).await;
+    // Connections for reading are kept for the next time.
+    assert_eq!(store.sessions(&Filter::default(), None, 999).await.unwrap().len(), 300);
+    drop(store);
+    let folder = path.parent().unwrap();
+    let beside = fs::read_dir(folder).unwrap().map(|file| file.unwrap().file_name().into_string().unwrap());
+    let mut beside: Vec<_> = beside.filter(|name| !name.contains("-lock-")).collect();
+    beside.sort();
+    assert_eq!(beside, [path.file_name().unwrap().to_str().unwrap()]);
+    let copy = folder.join("copy.sqlite");
+    fs::copy(&path, &copy).unwrap();
+    SqliteStore::open_read_only(&copy).unwrap().verify().await.unwrap();
+}
+
+#[tokio::test]
 async fn what_is_opened_for_reading_is_not_written_to() {
     let (_folder, path) = scratch();
     let missing = refusal(SqliteStore::open_read_only(&path), &path);

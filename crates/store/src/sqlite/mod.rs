@@ -52,10 +52,11 @@ pub struct SqliteStore {
 struct Shared {
     /// `None` in memory.
     path: Option<PathBuf>,
+    /// Idle connections. Closed before the writer: the last connection folds the `-wal` into the file, and one that may
+    /// only read cannot.
+    readers: Mutex<Vec<Connection>>,
     /// `None` if the store was opened for reading only.
     writer: Option<Mutex<Connection>>,
-    /// Idle connections.
-    readers: Mutex<Vec<Connection>>,
     permits: Arc<Semaphore>,
     /// Accounts that are written to, in memory.
     held: Arc<Mutex<HashSet<i64>>>,
