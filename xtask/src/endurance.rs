@@ -14,7 +14,7 @@ pub(crate) fn run(root: &Path) -> Result<()> {
 
 /// The same over a distance that is right for every change.
 pub(crate) fn short(root: &Path) -> Result<()> {
-    let distance = [("ENDURANCE_SESSIONS", "10000"), ("ENDURANCE_KILLS", "12"), ("ENDURANCE_MOST", "20000")];
+    let distance = [("ENDURANCE_SESSIONS", "10000"), ("ENDURANCE_KILLS", "12"), ("ENDURANCE_MOST", "100000")];
     tests(root, &[], &distance)
 }
 

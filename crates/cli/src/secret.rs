@@ -50,6 +50,11 @@ impl Secret {
         Self { what: "client secret", reference, place }
     }
 
+    /// What messages of a provider are signed with.
+    pub(crate) fn of_webhook(reference: Reference) -> Self {
+        Self { what: "secret of the webhook", reference, place: String::new() }
+    }
+
     /// Where the store is, and with which password.
     pub(crate) fn of_store(reference: Reference, place: String) -> Self {
         Self { what: "address of the store", reference, place }

@@ -58,7 +58,7 @@ pub(crate) async fn run(command: &WebhookCommand) -> Result<Code, Failure> {
         Some(path) => Reference::File(path.clone()),
         None => Reference::Environment(VARIABLE.into()),
     };
-    let secret = Secret::of_client(reference, String::new()).read().await?;
+    let secret = Secret::of_webhook(reference).read().await?;
     let mut body = Vec::new();
     io::stdin().lock().read_to_end(&mut body)?;
     let body = Bytes::from(body);

@@ -22,6 +22,7 @@ use std::{
 use charging_sessions_store::{Filter, SessionStore as _, SqliteStore};
 use charging_sessions_testkit::sandbox::{
     Running,
+    bulk::Bulk,
     ev_energy::{EvEnergySandbox, Mutation},
 };
 use common::{Ran, program, run_beside};
@@ -298,10 +299,10 @@ async fn memory_does_not_grow_with_the_number_of_sessions() {
     let most = number("ENDURANCE_MOST", 1_000_000);
     let mut peaks = Vec::new();
     for sessions in [most / 10, most] {
-        let sandbox = sandbox(sessions).await;
+        let bulk = Bulk::new(sessions, "2026-11-20T12:00:00Z".parse().unwrap()).start().await.unwrap();
         let folder = tempfile::tempdir().unwrap();
         let store = folder.path().join("sessions.sqlite");
-        let home = home(&sandbox.base_url(), &store);
+        let home = home(&format!("{}/v2/", bulk.origin()), &store);
         for round in ["all new", "nothing new"] {
             let mut arguments = vec!["sync", "--json"];
             arguments.extend((round == "nothing new").then_some("--full"));
@@ -330,6 +331,11 @@ async fn memory_does_not_grow_with_the_number_of_sessions() {
         }
         let size = fs::metadata(&store).unwrap().len();
         println!("{sessions} sessions: {} bytes each in the store", size / sessions as u64);
+        let sums = ran(&home, &["summary", "--by", "provider", "--format", "json"]).await;
+        let sums: Value = serde_json::from_str(&sums.out).unwrap();
+        let sum = &sums.as_array().unwrap()[0];
+        let energy = bulk.energy_watt_hours().to_string();
+        assert_eq!((&sum["sessions"], &sum["energy_wh"]), (&json!(sessions), &json!(energy)), "{sums}");
     }
     assert!(peaks[2] < peaks[0] * 1.2 && peaks[3] < peaks[1] * 1.2, "{peaks:?}");
 }

@@ -1,5 +1,8 @@
 //! Runs the program as a user does.
 
+// Not every test program needs all of this.
+#![allow(dead_code)]
+
 use std::{env, path::Path, process::Command};
 
 /// What became of a run.

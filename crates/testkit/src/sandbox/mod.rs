@@ -7,6 +7,7 @@
 //!
 //! | module | provider |
 //! |---|---|
+//! | [`bulk`] | any number of sessions in the form of ev.energy, for measuring |
 //! | [`der_connect`] | DER-Connect, charge sessions |
 //! | [`ev_energy`] | ev.energy API v2 |
 //! | [`evcc`] | evcc |
@@ -22,6 +23,7 @@
 //! A client with a time limit then gives up at once. Such tests call the sandbox without a socket, see
 //! [`ev_energy::EvEnergySandbox::call`].
 
+pub mod bulk;
 pub mod der_connect;
 pub mod ev_energy;
 pub mod evcc;
