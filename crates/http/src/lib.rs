@@ -14,7 +14,7 @@
 //! | [`Dialect`] | how a provider deviates from plain HTTP |
 //! | [`Authenticator`] | [`NoAuth`], [`StaticHeader`], [`OAuth2`]; tokens outlive the process in a [`TokenStore`] |
 //! | [`json`], [`array`](fn@array), [`records`], [`record`] | from bytes to typed records, one bad field at a time |
-//! | [`link::next`], [`LinkPlace`], [`OffsetPlace`] | the next page, by `Link` headers or by offset |
+//! | [`link::next`], [`LinkPlace`], [`OffsetPlace`], [`SlidingPlace`] | the next page, by `Link` headers or by offset |
 //! | `webhook` (a feature) | signatures of what a provider sends by itself |
 //! | [`Link`], [`OneOrMany`] | shapes for generated types |
 //!
@@ -83,6 +83,7 @@ mod paging;
 mod pipeline;
 mod policy;
 mod quota;
+mod sliding;
 mod text;
 mod token;
 mod transport;
@@ -103,6 +104,7 @@ pub use paging::{LinkPlace, OffsetPlace};
 pub use pipeline::{Answer, Channel};
 pub use policy::{Policy, RetryBudget};
 pub use quota::Quota;
+pub use sliding::SlidingPlace;
 pub use token::{MemoryTokenStore, StoredToken, TokenStore};
 #[cfg(feature = "reqwest")]
 pub use transport::ReqwestTransport;

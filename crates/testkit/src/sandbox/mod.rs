@@ -9,6 +9,7 @@
 //! |---|---|
 //! | [`der_connect`] | DER-Connect, charge sessions |
 //! | [`ev_energy`] | ev.energy API v2 |
+//! | [`ocpi`] | a party that speaks OCPI 2.1.1, 2.2.1 and 2.3.0 |
 //! | [`podero`] | Podero Partner API v2.0 |
 //!
 //! What every sandbox offers, whoever it imitates:
@@ -26,6 +27,7 @@ pub mod ev_energy;
 mod fault;
 mod gate;
 mod limit;
+pub mod ocpi;
 pub mod podero;
 mod query;
 mod random;
