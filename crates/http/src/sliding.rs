@@ -5,6 +5,8 @@ use serde::{Deserialize, Serialize};
 
 /// How many records before the place are remembered.
 const MOST_KNOWN: usize = 48;
+/// How many of them each page repeats at most, if that is not asked for to find a known one.
+const MOST_LEARNT: u64 = 16;
 /// How often a list is read again from its start because nothing in it was known any more.
 const MOST_RESTARTS: u8 = 5;
 
@@ -13,8 +15,8 @@ const MOST_RESTARTS: u8 = 5;
 ///
 /// A record that leaves the list moves those behind it forward, and the next offset passes over one of them. So each
 /// page asks again for the last record of the page before, and has to begin with a record that is known. If it does
-/// not, the next one begins further back, twice as far each time, until a known record is met. What joins in the
-/// middle only moves records backward, which repeats some of them.
+/// not, the next one begins further back, twice as far each time, until a known record is met; from then on each page
+/// repeats as many. What joins in the middle only moves records backward, which repeats some of them.
 ///
 /// All that a page holds is to be delivered, apart from what [`repeated`](Self::repeated) names.
 ///
@@ -36,6 +38,8 @@ pub struct SlidingPlace {
     position: u64,
     /// How many records before it are asked for again.
     back: u64,
+    /// How many it took to meet a known one, when it took more than one.
+    learnt: u64,
     /// Digests of the records before it, the nearest last.
     known: Vec<u64>,
     /// How many there were, as the page before said.
@@ -116,7 +120,9 @@ impl SlidingPlace {
         }
         self.linked |= next.is_some();
         self.position = reached;
-        self.back = 1;
+        // A list that has moved goes on moving, and each step back costs a page.
+        self.learnt = self.learnt.max(self.back.min(MOST_LEARNT));
+        self.back = self.learnt.max(1);
         let page: Vec<u64> = ids.iter().flatten().map(|id| digest(id)).collect();
         self.known.retain(|known| !page.contains(known));
         self.known.extend(page);

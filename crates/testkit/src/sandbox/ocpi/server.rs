@@ -247,22 +247,25 @@ fn page(
         offset = offset.saturating_sub(by);
     }
     let account = shared.account();
-    let mut matches: Vec<&Map<String, Value>> = account
-        .list(module)
-        .iter()
-        .filter(|it| {
-            let at = updated(it);
+    let listed = account.list(module).iter().map(|it| (updated(it), it));
+    let mut matches: Vec<(Option<Timestamp>, &Map<String, Value>)> = listed
+        .filter(|(at, _)| {
             // Older words leave open whether the bound is included; this server does not.
-            let after = |from: Timestamp| if version == "2.1.1" { at > Some(from) } else { at >= Some(from) };
-            from.is_none_or(after) && to.is_none_or(|to| at < Some(to))
+            let after =
+                |from: Timestamp| if version == "2.1.1" { *at > Some(from) } else { *at >= Some(from) };
+            from.is_none_or(after) && to.is_none_or(|to| *at < Some(to))
         })
         .collect();
     if shared.order == Order::Updated {
-        matches.sort_by_key(|it| updated(it));
+        matches.sort_by_key(|(at, _)| *at);
     }
     let cap = limit.min(shared.page_cap);
-    let records: Vec<_> =
-        matches.iter().skip(offset).take(cap).map(|it| view(it, module, version, shared.small)).collect();
+    let records: Vec<_> = matches
+        .iter()
+        .skip(offset)
+        .take(cap)
+        .map(|(_, it)| view(it, module, version, shared.small))
+        .collect();
     let end = offset + records.len();
     let mut response = answer(&json!(records), 1000, "");
     let headers = response.headers_mut();
