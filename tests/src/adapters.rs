@@ -24,5 +24,6 @@ macro_rules! adapters {
 adapters! {
     der_connect,
     ev_energy,
+    ocpi,
     podero,
 }

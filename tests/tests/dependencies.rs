@@ -23,8 +23,12 @@ fn assert_without(arguments: &[&str], unwanted: &[&str]) {
     }
 }
 
-const PROVIDERS: [&str; 3] =
-    ["charging-sessions-der-connect", "charging-sessions-ev-energy", "charging-sessions-podero"];
+const PROVIDERS: [&str; 4] = [
+    "charging-sessions-der-connect",
+    "charging-sessions-ev-energy",
+    "charging-sessions-ocpi",
+    "charging-sessions-podero",
+];
 
 #[test]
 fn core_knows_no_runtime_and_no_http() {
