@@ -1,6 +1,13 @@
 //! Signing in: what puts credentials on a request.
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use async_trait::async_trait;
 use base64::{Engine as _, engine::general_purpose::STANDARD};
@@ -153,6 +160,51 @@ impl Authenticator for StaticHeader {
     }
     fn secrets(&self) -> Vec<SecretString> {
         vec![self.value.clone()]
+    }
+}
+
+/// One of two secret headers of the same name, where it is not known which the provider takes: the second one if the
+/// first is refused, the first again if the second is, and always the one that was taken last.
+#[derive(Debug)]
+pub struct EitherHeader {
+    headers: [StaticHeader; 2],
+    is_second: AtomicBool,
+}
+
+impl EitherHeader {
+    /// Begins with the first.
+    pub fn new(first: StaticHeader, second: StaticHeader) -> Self {
+        Self { headers: [first, second], is_second: AtomicBool::new(false) }
+    }
+}
+
+#[async_trait]
+impl Authenticator for EitherHeader {
+    fn endpoints(&self) -> Vec<Url> {
+        Vec::new()
+    }
+    fn sign(&self, request: &mut Request, renewed: bool) -> Result<SignIn> {
+        self.headers[usize::from(self.is_second.load(Ordering::Relaxed))].sign(request, renewed)
+    }
+    async fn renew(&self, _: &Channel) -> Result<Duration> {
+        Ok(Duration::ZERO)
+    }
+    fn refused(&self, headers: &HeaderMap) -> bool {
+        let second = &self.headers[1];
+        let sent = headers.get(&second.name).map(HeaderValue::as_bytes);
+        let was_second = sent == Some(second.value.expose_secret().as_bytes());
+        // Another request may have turned it over already.
+        let order = Ordering::Relaxed;
+        let turned = self.is_second.compare_exchange(was_second, !was_second, order, order);
+        turned.is_ok() || self.is_second.load(order) != was_second
+    }
+    fn secrets(&self) -> Vec<SecretString> {
+        // A server may repeat what it has decoded, without the scheme.
+        let values = self.headers.iter().map(|header| header.value.expose_secret());
+        values
+            .flat_map(|value| [value, value.split_once(' ').map_or(value, |(_, rest)| rest)])
+            .map(Into::into)
+            .collect()
     }
 }
 

@@ -47,6 +47,7 @@ impl Client {
             dialect: Dialect::default(),
             headers: HeaderMap::new(),
             unusable: None,
+            identified_by: None,
             clock: Arc::new(Timestamp::now),
             jitter: Arc::new(|ceiling| ceiling.mul_f64(fastrand::f64())),
         }
@@ -192,6 +193,13 @@ pub fn segment(text: &str) -> String {
     segment
 }
 
+/// An identifier for a request, or for several that belong together, in the form of a random UUID.
+pub fn unique_id() -> String {
+    let digits = format!("{:032x}", fastrand::u128(..));
+    let part = |from, to| digits.get(from..to).unwrap_or_default();
+    format!("{}-{}-4{}-a{}-{}", part(0, 8), part(8, 12), part(13, 16), part(17, 20), part(20, 32))
+}
+
 /// Makes a [`Client`]. Begin with [`Client::builder`].
 #[must_use]
 pub struct ClientBuilder {
@@ -204,6 +212,7 @@ pub struct ClientBuilder {
     headers: HeaderMap,
     /// A header that was given a value which cannot stand in one.
     unusable: Option<HeaderName>,
+    identified_by: Option<HeaderName>,
     clock: Clock,
     jitter: Jitter,
 }
@@ -253,6 +262,12 @@ impl ClientBuilder {
         }
     }
 
+    /// A header that identifies each sending of a request, as some providers want it: another one for each attempt.
+    pub fn identified_by(mut self, name: HeaderName) -> Self {
+        self.identified_by = Some(name);
+        self
+    }
+
     /// The clock that says when an answer arrived, and what the time is if the provider does not say. The system's
     /// by default.
     pub fn clock(mut self, clock: Arc<dyn Fn() -> Timestamp + Send + Sync>) -> Self {
@@ -288,6 +303,7 @@ impl ClientBuilder {
             dialect,
             mut headers,
             unusable,
+            identified_by,
             clock,
             jitter,
         } = self;
@@ -318,6 +334,7 @@ impl ClientBuilder {
             clock,
             sign_in_origins: endpoints.iter().map(Url::origin).collect(),
             user_agent,
+            identified_by,
         };
         let pipeline = Pipeline {
             lower: Arc::new(lower),

@@ -1,7 +1,11 @@
 //! A place in a list that is paged by offset while records join and leave it.
 
 use charging_sessions_core::{Error, ErrorKind, Result};
+use http::HeaderMap;
 use serde::{Deserialize, Serialize};
+use url::form_urlencoded;
+
+use crate::link;
 
 /// How many records before the place are remembered.
 const MOST_KNOWN: usize = 48;
@@ -69,9 +73,9 @@ impl SlidingPlace {
 
     /// Which of the identifiers of the next page only repeat what was received. To be asked before
     /// [`advance`](Self::advance).
-    pub fn repeated<'a>(&self, ids: &'a [Option<String>]) -> Vec<&'a str> {
+    pub fn repeated(&self, ids: &[Option<String>]) -> Vec<String> {
         let overlap = self.overlap() as usize;
-        ids.iter().take(overlap).flatten().map(String::as_str).filter(|id| self.knows(id)).collect()
+        ids.iter().take(overlap).flatten().filter(|id| self.knows(id)).cloned().collect()
     }
 
     fn knows(&self, id: &str) -> bool {
@@ -101,7 +105,7 @@ impl SlidingPlace {
         }
         let is_new = |id: &&Option<String>| id.as_ref().is_none_or(|id| !self.knows(id));
         let news = ids.iter().filter(is_new).count();
-        let reached = asked + received;
+        let reached = asked.saturating_add(received);
         // The provider counts on over records that it left out.
         let reached = next.filter(|_| received > 0).map_or(reached, |next| next.max(reached));
         let ends = match total {
@@ -135,7 +139,7 @@ impl SlidingPlace {
     fn step_back(&mut self, fell: u64) -> Result<()> {
         let most = self.known.len() as u64;
         if self.back < most && self.offset() > 0 {
-            self.back = (self.back * 2).max(self.back + fell).max(1).min(most);
+            self.back = self.back.saturating_mul(2).max(self.back.saturating_add(fell)).max(1).min(most);
             return Ok(());
         }
         if self.restarts >= MOST_RESTARTS {
@@ -144,6 +148,32 @@ impl SlidingPlace {
         }
         *self = Self { restarts: self.restarts + 1, ..Self::default() };
         Ok(())
+    }
+}
+
+/// Where a list goes on, as its `Link` header says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NextPage {
+    /// At this offset.
+    Offset(u64),
+    /// By a query without an offset: the provider pages in a way of its own.
+    Query(String),
+    /// Nobody says, or in a way that cannot be used. Whoever pages by offset can do without.
+    Unsaid,
+}
+
+impl NextPage {
+    /// Reads the link for its query alone, and passes over what cannot be used. A query without an offset counts if it
+    /// has a parameter with a value that is none of `own`, which the request had anyway.
+    pub fn of(headers: &HeaderMap, own: &[&str]) -> Self {
+        let Ok(Some(query)) = link::next(headers) else { return Self::Unsaid };
+        let pairs: Vec<_> = form_urlencoded::parse(query.as_bytes()).collect();
+        if let Some((_, offset)) = pairs.iter().find(|(name, _)| name == "offset") {
+            return offset.parse().map_or(Self::Unsaid, Self::Offset);
+        }
+        let says =
+            pairs.iter().any(|(name, value)| !own.contains(&&**name) && !["", "None"].contains(&&**value));
+        if says { Self::Query(query) } else { Self::Unsaid }
     }
 }
 
@@ -251,6 +281,33 @@ mod tests {
             assert!(!place.is_done());
         };
         assert_eq!((error.kind(), error.is_retryable()), (ErrorKind::Unavailable, false));
+    }
+
+    #[test]
+    fn a_link_is_read_for_what_can_be_used_of_it() {
+        let next = |link: &str| {
+            let mut headers = HeaderMap::new();
+            headers.insert("link", link.parse().unwrap());
+            NextPage::of(&headers, &["limit", "date_from"])
+        };
+        assert_eq!(
+            next(r#"<https://other.example/x?date_from=None&offset=3&limit=3>; rel="next""#),
+            NextPage::Offset(3)
+        );
+        assert_eq!(
+            next(r#"<https://other.example/x?limit=3&after=b>; rel="next""#),
+            NextPage::Query("limit=3&after=b".into())
+        );
+        for link in [
+            "",
+            "nonsense next",
+            r#"<https://other.example/x>; rel="next""#,
+            r#"<https://other.example/x?offset=None>; rel="next""#,
+            r#"<https://other.example/x?limit=3&after=None&date_from=x>; rel="next""#,
+            r#"<https://other.example/x?offset=3>; rel="prev""#,
+        ] {
+            assert_eq!(next(link), NextPage::Unsaid, "{link}");
+        }
     }
 
     #[test]

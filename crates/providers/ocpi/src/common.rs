@@ -1,5 +1,7 @@
 //! What the versions say in different words, in one form: one conversion for each.
 
+use charging_sessions_core::CostComponentKind;
+
 use crate::generated as wire;
 
 /// A text and where it stood, as a JSON pointer.
@@ -36,8 +38,8 @@ pub(crate) struct Record {
     pub(crate) meter_id: Option<String>,
     pub(crate) currency: Option<String>,
     pub(crate) total_cost: Option<Price>,
-    /// By the name of the part.
-    pub(crate) parts: [(&'static str, Option<Price>); 5],
+    /// What the cost is made of, with the name of each part.
+    pub(crate) parts: Vec<(&'static str, CostComponentKind, Option<Price>)>,
     pub(crate) tariffs: Option<Vec<wire::Tariff>>,
     pub(crate) charging_periods: Option<Vec<wire::ChargingPeriod>>,
     pub(crate) signed_data: Option<wire::SignedData>,
@@ -75,52 +77,37 @@ impl From<wire::Price230> for Price {
     }
 }
 
+/// A record with the fields that have the same name, and then the others.
+macro_rules! record {
+    ($from:ident, $($same:ident)*; $($others:tt)*) => {
+        Self { $($same: $from.$same,)* total_cost: $from.total_cost.map(Into::into), $($others)* ..Self::default() }
+    };
+}
+
 impl From<wire::Session211> for Record {
     fn from(from: wire::Session211) -> Self {
         let (place, time_zone) = location(from.location);
-        Self {
-            id: from.id,
+        record!(from, id last_updated status auth_method meter_id currency charging_periods;
             start: at("/start_datetime", from.start_datetime),
             end: at("/end_datetime", from.end_datetime),
-            last_updated: from.last_updated,
-            status: from.status,
             energy: ("kwh", from.kwh),
             token: contract(from.auth_id),
-            auth_method: from.auth_method,
-            place,
-            time_zone,
-            meter_id: from.meter_id,
-            currency: from.currency,
-            total_cost: from.total_cost.map(Into::into),
-            charging_periods: from.charging_periods,
-            ..Self::default()
-        }
+            place, time_zone,
+        )
     }
 }
 
 impl From<wire::Cdr211> for Record {
     fn from(from: wire::Cdr211) -> Self {
         let (place, time_zone) = location(from.location);
-        Self {
-            id: from.id,
+        record!(from, id last_updated auth_method meter_id currency charging_periods total_time total_parking_time
+            tariffs remark;
             start: at("/start_date_time", from.start_date_time),
             end: at("/stop_date_time", from.stop_date_time),
-            last_updated: from.last_updated,
             energy: ("total_energy", from.total_energy),
-            total_time: from.total_time,
-            total_parking_time: from.total_parking_time,
             token: contract(from.auth_id),
-            auth_method: from.auth_method,
-            place,
-            time_zone,
-            meter_id: from.meter_id,
-            currency: from.currency,
-            total_cost: from.total_cost.map(Into::into),
-            tariffs: from.tariffs,
-            charging_periods: from.charging_periods,
-            remark: from.remark,
-            ..Self::default()
-        }
+            place, time_zone,
+        )
     }
 }
 
@@ -129,70 +116,42 @@ macro_rules! later {
     ($($session:ident, $cdr:ident;)*) => {$(
         impl From<wire::$session> for Record {
             fn from(from: wire::$session) -> Self {
-                Self {
-                    country_code: from.country_code,
-                    party_id: from.party_id,
-                    id: from.id,
+                let place = wire::CdrLocation {
+                    id: from.location_id,
+                    evse_uid: from.evse_uid,
+                    connector_id: from.connector_id,
+                    ..Default::default()
+                };
+                record!(from, country_code party_id id last_updated status auth_method authorization_reference
+                    meter_id currency charging_periods;
                     start: at("/start_date_time", from.start_date_time),
                     end: at("/end_date_time", from.end_date_time),
-                    last_updated: from.last_updated,
-                    status: from.status,
                     energy: ("kwh", from.kwh),
                     token: from.cdr_token,
-                    auth_method: from.auth_method,
-                    authorization_reference: from.authorization_reference,
-                    place: wire::CdrLocation {
-                        id: from.location_id,
-                        evse_uid: from.evse_uid,
-                        connector_id: from.connector_id,
-                        ..Default::default()
-                    },
-                    meter_id: from.meter_id,
-                    currency: from.currency,
-                    total_cost: from.total_cost.map(Into::into),
-                    charging_periods: from.charging_periods,
-                    ..Self::default()
-                }
+                    place,
+                )
             }
         }
 
         impl From<wire::$cdr> for Record {
             fn from(from: wire::$cdr) -> Self {
-                Self {
-                    country_code: from.country_code,
-                    party_id: from.party_id,
-                    id: from.id,
+                let parts = vec![
+                    ("total_fixed_cost", CostComponentKind::Fixed, from.total_fixed_cost.map(Into::into)),
+                    ("total_energy_cost", CostComponentKind::Energy, from.total_energy_cost.map(Into::into)),
+                    ("total_time_cost", CostComponentKind::Time, from.total_time_cost.map(Into::into)),
+                    ("total_parking_cost", CostComponentKind::Parking, from.total_parking_cost.map(Into::into)),
+                    ("total_reservation_cost", CostComponentKind::Reservation, from.total_reservation_cost.map(Into::into)),
+                ];
+                record!(from, country_code party_id id last_updated auth_method authorization_reference meter_id
+                    currency charging_periods total_time total_parking_time tariffs signed_data session_id remark
+                    invoice_reference_id credit credit_reference_id home_charging_compensation;
                     start: at("/start_date_time", from.start_date_time),
                     end: at("/end_date_time", from.end_date_time),
-                    last_updated: from.last_updated,
                     energy: ("total_energy", from.total_energy),
-                    total_time: from.total_time,
-                    total_parking_time: from.total_parking_time,
                     token: from.cdr_token,
-                    auth_method: from.auth_method,
-                    authorization_reference: from.authorization_reference,
                     place: from.cdr_location.unwrap_or_default(),
-                    meter_id: from.meter_id,
-                    currency: from.currency,
-                    total_cost: from.total_cost.map(Into::into),
-                    parts: [
-                        ("total_fixed_cost", from.total_fixed_cost.map(Into::into)),
-                        ("total_energy_cost", from.total_energy_cost.map(Into::into)),
-                        ("total_time_cost", from.total_time_cost.map(Into::into)),
-                        ("total_parking_cost", from.total_parking_cost.map(Into::into)),
-                        ("total_reservation_cost", from.total_reservation_cost.map(Into::into)),
-                    ],
-                    tariffs: from.tariffs,
-                    charging_periods: from.charging_periods,
-                    signed_data: from.signed_data,
-                    session_id: from.session_id,
-                    remark: from.remark,
-                    invoice_reference_id: from.invoice_reference_id,
-                    credit: from.credit,
-                    credit_reference_id: from.credit_reference_id,
-                    home_charging_compensation: from.home_charging_compensation,
-                    ..Self::default()
-                }
+                    parts,
+                )
             }
         }
     )*};

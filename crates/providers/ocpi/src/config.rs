@@ -110,7 +110,6 @@ pub enum TokenForm {
 
 /// What is listed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
 pub enum Module {
     /// Sessions, live and past. They change until they are completed.
     Sessions,
@@ -119,6 +118,9 @@ pub enum Module {
 }
 
 impl Module {
+    /// Both.
+    pub const ALL: [Self; 2] = [Self::Sessions, Self::Cdrs];
+
     /// Its identifier in OCPI.
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -141,13 +143,10 @@ impl Module {
 #[non_exhaustive]
 pub enum Version {
     /// 2.1.1
-    #[serde(rename = "2.1.1")]
     V2_1_1,
     /// 2.2.1
-    #[serde(rename = "2.2.1")]
     V2_2_1,
     /// 2.3.0
-    #[serde(rename = "2.3.0")]
     V2_3_0,
 }
 

@@ -99,11 +99,9 @@ fn said(status: &Status) -> Option<String> {
     let code = status.status_code.as_ref()?;
     let meaning = match code.as_i64() {
         Some(2001) => "parameters are missing or wrong",
-        Some(2002) => "more information is needed",
         Some(2003) => "the location is not known",
         Some(2004) => "the token is not known",
         Some(2000..=2999) => "the request is wrong",
-        Some(3001) => "the server cannot use our interface",
         Some(3002) => "the version is not supported",
         Some(3003) => "modules that both sides need are missing",
         Some(3000..=3999) => "the server failed",

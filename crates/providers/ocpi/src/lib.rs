@@ -84,31 +84,35 @@ mod envelope;
 #[allow(clippy::all, clippy::pedantic, dead_code, missing_docs, unreachable_pub, unused_qualifications, reason = "generated")]
 mod generated;
 mod map;
-mod token;
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use async_trait::async_trait;
+use base64::{Engine as _, prelude::BASE64_STANDARD};
 // Nearly every word of the contract is needed here.
 use charging_sessions_core::*;
-use charging_sessions_http::{Client, SlidingPlace, Transport, link};
-use http::{HeaderMap, HeaderName, HeaderValue};
+use charging_sessions_http::{
+    Authenticator, Client, EitherHeader, NextPage, SlidingPlace, StaticHeader, Transport, link, unique_id,
+};
+use http::{HeaderName, header};
 use jiff::{RoundMode, SignedDuration, Timestamp, TimestampRound, Unit};
+use secrecy::ExposeSecret as _;
 use serde::{Deserialize, Serialize};
 use tokio::sync::OnceCell;
-use url::{Url, form_urlencoded};
+use url::Url;
 
 pub use config::{Config, Module, Party, TokenForm, Version};
 pub use map::Mapping;
 
 use generated::{ListSessions221Query, VersionDetails};
-use token::Token;
 
 /// The stable name of this provider.
 pub const PROVIDER: ProviderId = ProviderId::new("ocpi");
 
 const CURSOR_VERSION: u8 = 1;
 const MAX_PAGE_SIZE: u32 = 100;
+/// The parameters of a request that its links repeat.
+const OWN: [&str; 3] = ["date_from", "date_to", "limit"];
 /// What the source of sessions can do, with the page size of [`Config::new`].
 pub const CAPABILITIES: Capabilities =
     Capabilities::none().updated_since().active_sessions().cost().max_page_size(MAX_PAGE_SIZE);
@@ -131,8 +135,7 @@ pub struct Ocpi {
 #[derive(Clone, Debug, Default)]
 struct Found {
     version: Option<Version>,
-    sessions: Option<String>,
-    cdrs: Option<String>,
+    modules: BTreeMap<Module, String>,
 }
 
 impl Ocpi {
@@ -152,10 +155,13 @@ impl Ocpi {
     ///
     /// As for [`new`](Self::new).
     pub fn with_transport(config: Config, transport: Arc<dyn Transport>) -> Result<Self> {
-        let origin = origin(&config).map_err(|error| error.with_provider(PROVIDER))?;
+        let origin = origin(&config).map_err(named)?;
         let mut client = Client::builder(PROVIDER, origin)
             .transport(transport)
-            .auth(Token::new(&config.token, config.token_form))
+            .auth(sign_in(&config))
+            .identified_by(HeaderName::from_static("x-request-id"))
+            // All that one source asks belongs together.
+            .header_text(HeaderName::from_static("x-correlation-id"), unique_id().as_str())
             .policy(config.policy)
             .dialect(envelope::DIALECT);
         let routes = [
@@ -195,37 +201,28 @@ impl Ocpi {
         let Some(version) = found.version else {
             return Err(wrong("there is no version: give one, or the address of the versions".into()));
         };
-        match self.of_module(&found.sessions, &found.cdrs) {
-            Some(address) => Ok((version, path(self.client.base_url(), Some(address), module)?)),
-            None => Err(wrong(format!("the party sends no `{module}` in its version {version}"))),
-        }
-    }
-
-    fn of_module<'a, T>(&self, sessions: &'a Option<T>, cdrs: &'a Option<T>) -> Option<&'a T> {
-        match self.module {
-            Module::Sessions => sessions.as_ref(),
-            Module::Cdrs => cdrs.as_ref(),
-        }
+        let Some(address) = found.modules.get(&self.module) else {
+            return Err(wrong(format!("the party sends no `{module}` in its version {version}")));
+        };
+        Ok((version, link::path(self.client.base_url(), Some(address), module).map_err(named)?))
     }
 
     /// Asks where things are, as far as the configuration does not say.
     async fn discover(&self) -> Result<Found> {
         let config = &self.config;
-        let below = |url: &Url| url.path().to_owned();
-        let mut found = Found {
-            version: config.version,
-            sessions: config.sessions_url.as_ref().map(below),
-            cdrs: config.cdrs_url.as_ref().map(below),
-        };
-        let is_known = found.version.is_some() && self.of_module(&found.sessions, &found.cdrs).is_some();
+        let given = [(Module::Sessions, &config.sessions_url), (Module::Cdrs, &config.cdrs_url)];
+        let given =
+            given.into_iter().filter_map(|(module, url)| Some((module, url.as_ref()?.path().to_owned())));
+        let mut found = Found { version: config.version, modules: given.collect() };
+        let is_known = found.version.is_some() && found.modules.contains_key(&self.module);
         let Some(versions_url) = config.versions_url.as_ref().filter(|_| !is_known) else { return Ok(found) };
         let versions: Vec<generated::Version> = self.read(versions_url.path()).await?;
-        let named = |wanted: Version| {
+        let offer = |wanted: Version| {
             versions.iter().find(|offer| offer.version.as_deref().and_then(Version::named) == Some(wanted))
         };
         let chosen = match config.version {
-            Some(version) => named(version).map(|offer| (version, offer)),
-            None => Version::ALL.into_iter().find_map(|version| Some((version, named(version)?))),
+            Some(version) => offer(version).map(|offer| (version, offer)),
+            None => Version::ALL.into_iter().find_map(|version| Some((version, offer(version)?))),
         };
         let Some((version, offer)) = chosen else {
             let offered: Vec<_> = versions.iter().filter_map(|offer| offer.version.as_deref()).collect();
@@ -235,24 +232,23 @@ impl Ocpi {
             return Err(wrong(format!("the party speaks {}, and we {wanted}", offered.escape_debug())));
         };
         found.version = Some(version);
-        let path = path(versions_url, offer.url.as_deref(), "the details of its version")?;
+        let path =
+            link::path(versions_url, offer.url.as_deref(), "the details of its version").map_err(named)?;
         let details: VersionDetails = self.read(&path).await?;
         for endpoint in details.endpoints.unwrap_or_default() {
             let is_sender = endpoint.role.is_none_or(|role| role.eq_ignore_ascii_case("SENDER"));
-            let module = endpoint.identifier.as_deref().map(str::to_ascii_lowercase);
-            let place = match module.as_deref().filter(|_| is_sender) {
-                Some("sessions") => &mut found.sessions,
-                Some("cdrs") => &mut found.cdrs,
-                _ => continue,
-            };
-            *place = place.take().or(endpoint.url);
+            let identifier = endpoint.identifier.as_deref().map(str::to_ascii_lowercase);
+            let module =
+                Module::ALL.into_iter().find(|module| identifier.as_deref() == Some(module.as_str()));
+            if let (Some(module), Some(url)) = (module.filter(|_| is_sender), endpoint.url) {
+                found.modules.entry(module).or_insert(url);
+            }
         }
         Ok(found)
     }
 
     async fn read<T: serde::de::DeserializeOwned + Default>(&self, path: &str) -> Result<T> {
-        let mut request = self.client.get(path, &[])?;
-        correlate(request.headers_mut());
+        let request = self.client.get(path, &[])?;
         self.client.send(request, |answer| envelope::data(&answer.body)).await
     }
 
@@ -304,37 +300,6 @@ impl Place {
     }
 }
 
-/// The next page, as the provider says.
-enum Next {
-    /// At this offset.
-    Offset(u64),
-    /// By a query that has none.
-    Query(String),
-    /// There is none, or nothing that could be used.
-    Unsaid,
-}
-
-impl Next {
-    /// Reads the link for its query alone. It is written wrongly so often that what cannot be used is passed over: the
-    /// offsets are known without it.
-    fn of(headers: &HeaderMap) -> Self {
-        let Ok(Some(query)) = link::next(headers) else { return Self::Unsaid };
-        let mut pairs = form_urlencoded::parse(query.as_bytes());
-        match pairs.find(|(name, _)| name == "offset").map(|(_, value)| value.parse()) {
-            Some(Ok(offset)) => Self::Offset(offset),
-            Some(Err(_)) => Self::Unsaid,
-            None => {
-                let others = form_urlencoded::parse(query.as_bytes());
-                let is_own = |name: &str| ["date_from", "date_to", "limit"].contains(&name);
-                match others.into_iter().any(|(name, value)| !is_own(&name) && value != "None") {
-                    true => Self::Query(query),
-                    false => Self::Unsaid,
-                }
-            }
-        }
-    }
-}
-
 #[async_trait]
 impl ChargingSessionSource for Ocpi {
     fn provider(&self) -> ProviderId {
@@ -342,20 +307,17 @@ impl ChargingSessionSource for Ocpi {
     }
 
     fn capabilities(&self) -> Capabilities {
-        let capabilities = match self.module {
-            Module::Sessions => CAPABILITIES,
-            Module::Cdrs => CDR_CAPABILITIES,
-        };
+        let capabilities = if self.module == Module::Cdrs { CDR_CAPABILITIES } else { CAPABILITIES };
         capabilities.max_page_size(self.config.max_page_size)
     }
 
     async fn fetch_page(&self, query: &SessionQuery, cursor: Option<&Cursor>) -> Result<SessionPage> {
-        query.check(self.capabilities()).map_err(|error| error.with_provider(PROVIDER))?;
+        query.check(self.capabilities()).map_err(named)?;
         let stored: Option<Place> =
             cursor.map(|cursor| cursor.decode(PROVIDER, CURSOR_VERSION, query)).transpose()?;
         let elsewhere = |what: &str| {
             let text = format!("the cursor belongs to a listing of {what}; start the listing again");
-            Error::new(ErrorKind::InvalidCursor, text).with_provider(PROVIDER)
+            named(Error::new(ErrorKind::InvalidCursor, text))
         };
         if stored.as_ref().is_some_and(|place| place.module != self.module) {
             return Err(elsewhere("another module"));
@@ -367,39 +329,46 @@ impl ChargingSessionSource for Ocpi {
         }
         let largest = self.config.max_page_size;
         let asked = place.ask(query.page_size_within(largest), largest);
-        let mut request = match &place.link {
+        let request = match &place.link {
             None => self.client.get(&path, &asked.pairs())?,
             Some(link) => {
                 let conditions = asked.pairs().into_iter().filter(|(name, _)| *name != "offset");
                 self.client.get_with_query(&path, &link::with_conditions(link, conditions))?
             }
         };
-        correlate(request.headers_mut());
         let mapping = Mapping { account: self.config.account.clone(), ..Mapping::new(self.module, version) };
         let read = self.client.send(request, |answer| {
             let total = answer.headers.get("x-total-count");
             let total = total.and_then(|total| total.to_str().ok()?.trim().parse().ok());
-            Ok((mapping.listed(&answer.body, answer.received_at)?, Next::of(&answer.headers), total))
+            Ok((
+                mapping.listed(&answer.body, answer.received_at)?,
+                NextPage::of(&answer.headers, &OWN),
+                total,
+            ))
         });
         let ((mut page, ids), next, total) = read.await?;
         let is_done = match next {
             // Whoever pages by a word of its own knows where it ends.
-            Next::Query(link) if place.link.as_ref() != Some(&link) => {
+            NextPage::Query(link) if place.link.as_ref() != Some(&link) => {
                 place.link = Some(link);
                 false
             }
-            Next::Query(_) => return Err(does_not_move()),
-            Next::Unsaid if place.link.is_some() => true,
-            Next::Unsaid | Next::Offset(_) => {
-                let repeated: Vec<_> = place.list.repeated(&ids).into_iter().map(str::to_owned).collect();
+            NextPage::Query(_) => {
+                let message = "the listing does not move: a page names itself as its next";
+                return Err(named(Error::new(ErrorKind::Protocol, message)));
+            }
+            NextPage::Unsaid if place.link.is_some() => true,
+            NextPage::Unsaid | NextPage::Offset(_) => {
+                let repeated = place.list.repeated(&ids);
                 page.sessions.retain(|session| !repeated.contains(&session.key().source_id));
-                let end =
-                    place.list.offset() + asked.limit.and_then(|limit| limit.try_into().ok()).unwrap_or(0);
+                let end = asked.offset.zip(asked.limit).and_then(|(offset, limit)| offset.checked_add(limit));
                 let next = match next {
-                    Next::Offset(offset) => Some(offset).filter(|offset| *offset <= end),
+                    NextPage::Offset(offset) => {
+                        i64::try_from(offset).ok().filter(|offset| Some(*offset) <= end)
+                    }
                     _ => None,
                 };
-                place.list.advance(&ids, total, next).map_err(|error| error.with_provider(PROVIDER))?;
+                place.list.advance(&ids, total, next.map(i64::unsigned_abs)).map_err(named)?;
                 place.list.is_done()
             }
         };
@@ -415,19 +384,25 @@ impl ChargingSessionSource for Ocpi {
     }
 }
 
-fn does_not_move() -> Error {
-    let message = "the listing does not move: a page names itself as its next";
-    Error::new(ErrorKind::Protocol, message).with_provider(PROVIDER)
-}
-
 fn wrong(text: String) -> Error {
-    Error::new(ErrorKind::Config, text).with_provider(PROVIDER)
+    named(Error::new(ErrorKind::Config, text))
 }
 
-/// Which requests belong together. What is new in each of them is written when it is signed.
-fn correlate(headers: &mut HeaderMap) {
-    if let Ok(id) = HeaderValue::from_str(&token::unique()) {
-        headers.insert("x-correlation-id", id);
+fn named(error: Error) -> Error {
+    error.with_provider(PROVIDER)
+}
+
+/// The token in the form that was configured, or found out: in Base64 first, because a server that expects it as it is
+/// says no to that, while one that expects Base64 may fail in odd ways.
+fn sign_in(config: &Config) -> Arc<dyn Authenticator> {
+    // The worked example of the standard encodes a line end, which servers refuse.
+    let raw = config.token.expose_secret().trim_end_matches(['\r', '\n']);
+    let written = |token: &str| StaticHeader::new(header::AUTHORIZATION, format!("Token {token}").into());
+    let encoded = || written(&BASE64_STANDARD.encode(raw));
+    match config.token_form {
+        TokenForm::Raw => Arc::new(written(raw)),
+        TokenForm::Base64 => Arc::new(encoded()),
+        TokenForm::Auto => Arc::new(EitherHeader::new(encoded(), written(raw))),
     }
 }
 
@@ -461,23 +436,4 @@ fn origin(config: &Config) -> Result<Url> {
     let mut origin = first.clone();
     origin.set_path("/");
     Ok(origin)
-}
-
-/// The path of an address that the party names, seen from one of ours. Its scheme and its port are often those of a machine behind a
-/// gateway; another host is another matter, because the token would go there.
-fn path(ours: &Url, named: Option<impl AsRef<str>>, what: &str) -> Result<String> {
-    let url = named.and_then(|url| ours.join(url.as_ref().trim()).ok());
-    let url = url.ok_or_else(|| {
-        let text = format!("the party names no usable address for {what}");
-        Error::new(ErrorKind::Protocol, text).with_provider(PROVIDER)
-    })?;
-    if url.host_str() != ours.host_str() || url.query().is_some() {
-        let host = url.host_str().unwrap_or_default().escape_debug().to_string();
-        let text =
-            "the token is not sent there: if that is right, configure the address of the module itself";
-        return Err(wrong(format!(
-            "the address of the party for {what} is on the host {host}, or has a query; {text}"
-        )));
-    }
-    Ok(url.path().to_owned())
 }

@@ -1,15 +1,13 @@
 //! From OCPI's words to ours. Pure: bytes in, records out.
 
-use std::{borrow::Cow, collections::BTreeMap};
-
 use bytes::Bytes;
 // Nearly every word of the record is needed here.
 use charging_sessions_core::{checks::known, *};
 use charging_sessions_http::{self as http, Decodable, RawValue};
-use jiff::{SignedDuration, Timestamp, civil::DateTime, tz::Offset};
+use jiff::{SignedDuration, Timestamp};
 use rust_decimal::{Decimal, prelude::ToPrimitive as _};
 use serde::{Serialize, de::DeserializeOwned};
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::{
     Module, PROVIDER, Version,
@@ -67,10 +65,7 @@ impl Mapping {
 
     pub(crate) fn listed(&self, body: &Bytes, fetched_at: Timestamp) -> Result<Listed> {
         let raw = envelope::records(body)?;
-        let operation = match self.module {
-            Module::Sessions => "GET sessions",
-            Module::Cdrs => "GET cdrs",
-        };
+        let operation = if self.module == Module::Cdrs { "GET cdrs" } else { "GET sessions" };
         let endpoint = Endpoint::new(operation, Some(self.version.as_str()));
         let origin = Provenance::new(endpoint, fetched_at, MAPPING_VERSION);
         Ok(match (self.module, self.version) {
@@ -103,12 +98,11 @@ impl Mapping {
             };
             let key = self.key(&from, self.module.kind(), id);
             ids[index] = Some(key.source_id.clone());
+            let unknown = http::unknown(&payload, &known, MOST_UNKNOWN);
             let origin = origin.clone().with_payload(payload);
             let mut session = ChargingSession::new(key, SessionStatus::Unknown, origin);
             session.issues = issues;
-            for (name, value) in unknown(&session, &known) {
-                session.keep(&name, Some(value));
-            }
+            session.extra.extend(unknown);
             self.session(&mut session, from);
             page.sessions.push(session);
         }
@@ -175,16 +169,6 @@ fn given(text: Option<&str>) -> Option<&str> {
     text.map(str::trim).filter(|text| !text.is_empty() && *text != "#NA")
 }
 
-/// The fields of the record that its version does not know.
-fn unknown(session: &ChargingSession, known: &Value) -> Vec<(String, Value)> {
-    let payload = session.provenance.payload.as_ref().map(Payload::as_bytes).unwrap_or_default();
-    let members: BTreeMap<Cow<'_, str>, &RawValue> = serde_json::from_slice(payload).unwrap_or_default();
-    let others = members.into_iter().filter(|(name, _)| known.get(&**name).is_none());
-    let others =
-        others.filter_map(|(name, raw)| Some((name.into_owned(), serde_json::from_str(raw.get()).ok()?)));
-    others.filter(|(_, value): &(_, Value)| !value.is_null()).take(MOST_UNKNOWN).collect()
-}
-
 fn relations(mapping: &Mapping, session: &mut ChargingSession, from: &Record, credits: bool) {
     let other = given(from.session_id.as_deref());
     session.identity.parent = other.map(|id| mapping.key(from, Module::Sessions.kind(), id));
@@ -244,30 +228,15 @@ fn hours(hours: f64) -> Option<SignedDuration> {
     Some(SignedDuration::from_millis(millis)).filter(|length| !length.is_negative())
 }
 
-/// An instant in one of the forms that are met: without a zone it is in UTC, and its parts may lack zeros.
+/// An instant as it is written here and there: without a zone it is in UTC.
 fn instant(text: Option<&str>, field: &str, pointer: &str, issues: &mut Vec<Issue>) -> Option<Timestamp> {
     let text = given(text)?;
-    let Some(instant) = lenient(text).or_else(|| lenient(&padded(text)?)) else {
+    let Some(instant) = http::utc(text) else {
         let issue = Issue::new(IssueCode::FIELD_UNREADABLE, Severity::Warning).with_field(field);
         issues.push(issue.with_source_path(pointer).with_observed("string"));
         return None;
     };
     known(Some(instant), field, pointer, issues)
-}
-
-fn lenient(text: &str) -> Option<Timestamp> {
-    let naive = || Offset::UTC.to_timestamp(text.parse::<DateTime>().ok()?).ok();
-    text.parse().ok().or_else(naive)
-}
-
-/// `1970-1-1T0:0:0Z` with the zeros it lacks.
-fn padded(text: &str) -> Option<String> {
-    let (date, time) = text.split_once(['T', ' '])?;
-    let (clock, zone) = time.split_at(time.find(['Z', 'z', '+', '-']).unwrap_or(time.len()));
-    let pad = |text: &str, mark: &str| {
-        text.split(mark).map(|part| format!("{part:0>2}")).collect::<Vec<_>>().join(mark)
-    };
-    Some(format!("{}T{}{zone}", pad(date, "-"), pad(clock, ":")))
 }
 
 /// Each ends where the next begins, and the last one with the session.
@@ -283,7 +252,7 @@ fn periods(session: &mut ChargingSession, from: &Record) -> Vec<Interval> {
             let Some(volume) = dimension.volume.and_then(decimal_from_f64) else { continue };
             let word = dimension.type_.as_deref().unwrap_or_default();
             match word.to_ascii_uppercase().as_str() {
-                "ENERGY" => interval.energy = sum(interval.energy, Energy::from_kwh(volume)),
+                "ENERGY" => interval.energy = Energy::from_kwh(volume),
                 "MAX_POWER" => interval.max_power = interval.max_power.max(Power::from_kw(volume)),
                 "STATE_OF_CHARGE" => interval.state_of_charge = Some(Percent::new(volume)),
                 // Times and currents, for which an interval has no place.
@@ -313,13 +282,6 @@ fn periods(session: &mut ChargingSession, from: &Record) -> Vec<Interval> {
     intervals
 }
 
-fn sum(one: Option<Energy>, other: Option<Energy>) -> Option<Energy> {
-    match (one, other) {
-        (Some(one), Some(other)) => one.checked_add(other),
-        (one, other) => one.or(other),
-    }
-}
-
 fn energy(session: &mut ChargingSession, from: &Record, credits: bool) {
     let (name, kwh) = from.energy;
     if credits {
@@ -345,18 +307,12 @@ fn costs(session: &mut ChargingSession, from: &mut Record, credits: bool) {
     let currency = from.currency.as_deref().and_then(Currency::in_use);
     let money = |amount: f64| Some(Money::new(decimal_from_f64(amount)?, currency?));
     let total = from.total_cost.take().unwrap_or_default();
-    let basis = match session.key().kind {
-        RecordKind::BillingRecord => CostBasis::Billed,
-        _ => CostBasis::ProviderTariff,
-    };
+    let is_billed = session.key().kind == RecordKind::BillingRecord;
+    let basis = if is_billed { CostBasis::Billed } else { CostBasis::ProviderTariff };
     let (amount, tax) = net_or_gross(&total);
     let amount = session.fit("total_cost", amount, money);
-    session.costs.cost = amount.map(|money| {
-        let mut cost = Cost::new(money, basis);
-        cost.tax = tax;
-        cost
-    });
-    for (name, part) in &from.parts {
+    session.costs.cost = amount.map(|money| Cost::new(money, basis).with_tax(tax));
+    for (name, kind, part) in &from.parts {
         let Some(part) = part else { continue };
         let (amount, tax) = net_or_gross(part);
         if credits {
@@ -364,19 +320,8 @@ fn costs(session: &mut ChargingSession, from: &mut Record, credits: bool) {
             session.keep(name, amount);
             continue;
         }
-        let kind = match *name {
-            "total_fixed_cost" => CostComponentKind::Fixed,
-            "total_energy_cost" => CostComponentKind::Energy,
-            "total_time_cost" => CostComponentKind::Time,
-            "total_parking_cost" => CostComponentKind::Parking,
-            _ => CostComponentKind::Reservation,
-        };
         let amount = session.fit(name, amount, money);
-        session.costs.components.extend(amount.map(|money| {
-            let mut component = CostComponent::new(kind, money);
-            component.tax = tax;
-            component
-        }));
+        session.costs.components.extend(amount.map(|money| CostComponent::new(*kind, money).with_tax(tax)));
     }
     taxes(session, &total, money);
     // Without a currency the amounts are numbers, which have been kept as they came.
