@@ -10,7 +10,7 @@ use std::{
 use anyhow::{Context, Result, bail, ensure};
 use tempfile::TempDir;
 
-use crate::{codegen, prism, tidy};
+use crate::{codegen, foreign, prism, tidy};
 
 /// One line of the whole check.
 struct Step {
@@ -48,6 +48,8 @@ const STEPS: &[Step] = &[
     step("reqwest can be left out", reqwest_is_optional),
     Step { name: "documents of vendors", run: vendor_documents, npm: true },
     Step { name: "adapters against Prism", run: prism::run, npm: true },
+    step("OCPI records from the field", foreign::records),
+    step("OCPI against extrawest-ocpi", foreign::server),
 ];
 
 /// Documents of hundreds of schemas that others publish: package, version, file. Both versions of OpenAPI, both
@@ -186,20 +188,26 @@ pub(crate) fn npm_packages(packages: &[String]) -> Result<TempDir> {
 }
 
 fn install_npm() -> Result<()> {
+    debian_packages(&["nodejs", "npm"])
+        .context("npm is not installed: install it, or leave out what needs it with --skip-npm")
+}
+
+/// Installs packages of Debian, where that is possible.
+pub(crate) fn debian_packages(packages: &[&str]) -> Result<()> {
     let user = Command::new("id").arg("-u").output().ok().map(|output| output.stdout);
     if user.as_deref().map(<[u8]>::trim_ascii) != Some(b"0") || !runs("apt-get") {
-        bail!("npm is not installed: install it, or leave out what needs it with --skip-npm");
+        bail!("install {} on this machine", packages.join(" and "));
     }
-    let install = ["install", "--yes", "--no-install-recommends", "nodejs", "npm"];
-    let apt = |arguments: &[&str]| {
+    let install = || {
         let mut apt = Command::new("apt-get");
-        apt.args(arguments).env("DEBIAN_FRONTEND", "noninteractive").stdout(Stdio::null());
+        apt.args(["install", "--yes", "--no-install-recommends"]).args(packages);
+        apt.env("DEBIAN_FRONTEND", "noninteractive").stdout(Stdio::null());
         apt
     };
-    if succeed(&mut apt(&install), "apt-get install").is_err() {
+    if succeed(&mut install(), "apt-get install").is_err() {
         // The lists of packages are often missing in containers.
-        succeed(&mut apt(&["update"]), "apt-get update")?;
-        succeed(&mut apt(&install), "apt-get install")?;
+        succeed(Command::new("apt-get").arg("update").stdout(Stdio::null()), "apt-get update")?;
+        succeed(&mut install(), "apt-get install")?;
     }
     Ok(())
 }

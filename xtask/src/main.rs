@@ -4,6 +4,7 @@ mod ci;
 mod codegen;
 mod compile_time;
 mod fetch_spec;
+mod foreign;
 mod new_provider;
 mod prism;
 mod tidy;

@@ -63,6 +63,9 @@ pub trait Authenticator: fmt::Debug + Send + Sync {
     /// help. Credentials that were renewed meanwhile, for another request, are kept.
     fn refused(&self, headers: &HeaderMap) -> bool;
 
+    /// Takes note that a request with these `headers` was answered with success.
+    fn accepted(&self, headers: &HeaderMap);
+
     /// All secrets at hand, so that they can be kept out of texts.
     fn secrets(&self) -> Vec<SecretString>;
 }
@@ -84,6 +87,9 @@ impl<A: Authenticator + ?Sized> Authenticator for Arc<A> {
     }
     fn refused(&self, headers: &HeaderMap) -> bool {
         (**self).refused(headers)
+    }
+    fn accepted(&self, headers: &HeaderMap) {
+        (**self).accepted(headers);
     }
     fn secrets(&self) -> Vec<SecretString> {
         (**self).secrets()
@@ -108,6 +114,7 @@ impl Authenticator for NoAuth {
     fn refused(&self, _: &HeaderMap) -> bool {
         false
     }
+    fn accepted(&self, _: &HeaderMap) {}
     fn secrets(&self) -> Vec<SecretString> {
         Vec::new()
     }
@@ -158,13 +165,18 @@ impl Authenticator for StaticHeader {
     fn refused(&self, _: &HeaderMap) -> bool {
         false
     }
+    fn accepted(&self, _: &HeaderMap) {}
     fn secrets(&self) -> Vec<SecretString> {
         vec![self.value.clone()]
     }
 }
 
-/// One of two secret headers of the same name, where it is not known which the provider takes: the second one if the
-/// first is refused, the first again if the second is, and always the one that was taken last.
+/// The headers that a request was refused with, among its extensions when it is sent again.
+#[derive(Clone)]
+pub(crate) struct Refused(pub(crate) HeaderMap);
+
+/// One of two secret headers of the same name, where it is not known which the provider takes: the one that was taken
+/// last, at the beginning the first. A request that is refused with one is sent once more with the other.
 #[derive(Debug)]
 pub struct EitherHeader {
     headers: [StaticHeader; 2],
@@ -176,6 +188,12 @@ impl EitherHeader {
     pub fn new(first: StaticHeader, second: StaticHeader) -> Self {
         Self { headers: [first, second], is_second: AtomicBool::new(false) }
     }
+
+    /// Whether it is the second one that is in `headers`.
+    fn has_second(&self, headers: &HeaderMap) -> bool {
+        let second = &self.headers[1];
+        headers.get(&second.name).map(HeaderValue::as_bytes) == Some(second.value.expose_secret().as_bytes())
+    }
 }
 
 #[async_trait]
@@ -184,19 +202,20 @@ impl Authenticator for EitherHeader {
         Vec::new()
     }
     fn sign(&self, request: &mut Request, renewed: bool) -> Result<SignIn> {
-        self.headers[usize::from(self.is_second.load(Ordering::Relaxed))].sign(request, renewed)
+        let is_second = match request.extensions().get::<Refused>() {
+            Some(Refused(headers)) => !self.has_second(headers),
+            None => self.is_second.load(Ordering::Relaxed),
+        };
+        self.headers[usize::from(is_second)].sign(request, renewed)
     }
     async fn renew(&self, _: &Channel) -> Result<Duration> {
         Ok(Duration::ZERO)
     }
-    fn refused(&self, headers: &HeaderMap) -> bool {
-        let second = &self.headers[1];
-        let sent = headers.get(&second.name).map(HeaderValue::as_bytes);
-        let was_second = sent == Some(second.value.expose_secret().as_bytes());
-        // Another request may have turned it over already.
-        let order = Ordering::Relaxed;
-        let turned = self.is_second.compare_exchange(was_second, !was_second, order, order);
-        turned.is_ok() || self.is_second.load(order) != was_second
+    fn refused(&self, _: &HeaderMap) -> bool {
+        true
+    }
+    fn accepted(&self, headers: &HeaderMap) {
+        self.is_second.store(self.has_second(headers), Ordering::Relaxed);
     }
     fn secrets(&self) -> Vec<SecretString> {
         // A server may repeat what it has decoded, without the scheme.

@@ -26,7 +26,7 @@ use url::{Origin, Url};
 
 use crate::{
     Authenticator, Dialect, Policy, Request, Response, SignIn, Transport,
-    auth::secrets_in,
+    auth::{Refused, secrets_in},
     client::unique_id,
     dialect::{by_status, is_retried, sentence},
     oauth::MOST_REFUSALS,
@@ -310,12 +310,14 @@ impl Pipeline {
             }
             let Some(kind) = classified.or_else(|| by_status(status)) else {
                 self.refusals.store(0, Ordering::Relaxed);
+                self.auth.accepted(&headers);
                 return Ok(self.lower.answer(response, took));
             };
             if kind == ErrorKind::Unauthenticated {
                 if std::mem::take(may_renew) && self.auth.refused(&headers) {
                     debug!(status = status.as_u16(), "the credentials are stale");
                     target = request.clone();
+                    target.extensions_mut().insert(Refused(headers));
                     redirects = 0;
                     continue;
                 }

@@ -88,8 +88,8 @@ impl From<wire::Session211> for Record {
     fn from(from: wire::Session211) -> Self {
         let (place, time_zone) = location(from.location);
         record!(from, id last_updated status auth_method meter_id currency charging_periods;
-            start: at("/start_datetime", from.start_datetime),
-            end: at("/end_datetime", from.end_datetime),
+            start: at("/start_datetime", from.start_datetime.or(from.start_date_time)),
+            end: at("/end_datetime", from.end_datetime.or(from.end_date_time)),
             energy: ("kwh", from.kwh),
             token: contract(from.auth_id),
             place, time_zone,
@@ -103,7 +103,7 @@ impl From<wire::Cdr211> for Record {
         record!(from, id last_updated auth_method meter_id currency charging_periods total_time total_parking_time
             tariffs remark;
             start: at("/start_date_time", from.start_date_time),
-            end: at("/stop_date_time", from.stop_date_time),
+            end: at("/stop_date_time", from.stop_date_time.or(from.end_date_time)),
             energy: ("total_energy", from.total_energy),
             token: contract(from.auth_id),
             place, time_zone,

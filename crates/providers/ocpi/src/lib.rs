@@ -68,6 +68,7 @@
 //! | 2.1.1 names no owner | the key is the identifier alone, so that another version makes other records | |
 //! | Addresses in the list of versions may have another scheme or port | only their path is read; one on another host is refused, because the token is not meant for it | seen of a server |
 //! | The `Z` may be missing, and `1970-1-1T00:00:00Z` stands for not known | UTC; left out with an issue | [types](https://github.com/ocpi/ocpi/blob/3979887793d934cdc64e2ca2c78b89cbbf79d56f/types.asciidoc) |
+//! | Servers of 2.1.1 write `end_date_time` for `stop_date_time`, as later versions do | read where the right one is not given | seen of a server |
 //! | `#NA` stands for an identifier that does not exist | left out | transport |
 //! | A credit record repeats the energy of the one that it takes back | kept in `extra`, not as energy | [records](https://github.com/ocpi/ocpi/blob/3979887793d934cdc64e2ca2c78b89cbbf79d56f/mod_cdrs.asciidoc) |
 //! | Prices are net in 2.1.1, net and gross in 2.2.1, net and taxes in 2.3.0 | net in all of them, with the tax beside it | types |
