@@ -76,7 +76,26 @@ fn template(provider: Provider, account: &AccountId, client_id: &str) -> String 
     let own = match provider {
         Provider::DerConnect => DER_CONNECT,
         Provider::EvEnergy => EV_ENERGY,
+        Provider::Ocpi => OCPI,
         Provider::Podero => PODERO,
+    };
+    let (credentials, addresses) = match provider {
+        Provider::Ocpi => (
+            format!(
+                "# The token that the party gave out. It never stands here: refer to it with {{ env = \"NAME\" }},\n\
+                 # {{ file = \"PATH\" }} (which nobody else may read) or {{ command = \"COMMAND\" }}.\n\
+                 client_secret = {{ env = \"{variable}\" }}"
+            ),
+            "",
+        ),
+        _ => (
+            format!(
+                "# The OAuth client's identifier and its secret, as the provider gave them to you. The secret never stands \
+                 here: refer to\n# it with {{ env = \"NAME\" }}, {{ file = \"PATH\" }} (which nobody else may read) or \
+                 {{ command = \"COMMAND\" }}.\nclient_id = {client_id}\nclient_secret = {{ env = \"{variable}\" }}"
+            ),
+            ADDRESSES,
+        ),
     };
     format!(
         r#"# The configuration of charging-sessions. A line that begins with # says what could be set.
@@ -91,20 +110,19 @@ fn template(provider: Provider, account: &AccountId, client_id: &str) -> String 
 [accounts.{name}]
 provider = "{id}"
 
-# The OAuth client's identifier and its secret, as the provider gave them to you. The secret never stands here: refer to
-# it with {{ env = "NAME" }}, {{ file = "PATH" }} (which nobody else may read) or {{ command = "COMMAND" }}.
-client_id = {client_id}
-client_secret = {{ env = "{variable}" }}
+{credentials}
 {own}
 # The first day of interest; all that the provider has unless given.
 #since = 2024-01-01
+{addresses}"#
+    )
+}
 
+const ADDRESSES: &str = r#"
 # Where the provider is, if not at its own addresses: for tests.
 #base_url = "https://api.example.com/"
 #token_url = "https://api.example.com/token"
-"#
-    )
-}
+"#;
 
 const DER_CONNECT: &str = r#"
 # The scope to ask for.
@@ -133,6 +151,28 @@ const EV_ENERGY: &str = r#"
 # Stays at the plug instead of their parts, and the longest of them. Without mode and expand.
 #plug_ins = true
 #longest_stay = "30d"
+"#;
+
+const OCPI: &str = r#"
+# Where the party lists its versions.
+base_url = "https://cpo.example/ocpi/versions"
+
+# What to list: sessions, or cdrs for what was billed.
+#module = "cdrs"
+
+# The version to speak; the latest that both sides know unless given.
+#ocpi_version = "2.2.1"
+
+# How the token is written: raw, base64, or auto to find it out.
+#token_form = "auto"
+
+# Who we are, and whose records are wanted, behind a hub.
+#from_party = "NL-TNM"
+#to_party = "BE-BEC"
+
+# Where the modules are, if not where the list of versions says.
+#sessions_url = "https://cpo.example/ocpi/2.2.1/sessions"
+#cdrs_url = "https://cpo.example/ocpi/2.2.1/cdrs"
 "#;
 
 const PODERO: &str = r#"

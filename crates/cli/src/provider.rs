@@ -1,6 +1,6 @@
 //! `charging-sessions provider`: what the providers can do.
 
-use charging_sessions::{AssetKind, Capabilities, ProviderId, der_connect, ev_energy, podero};
+use charging_sessions::{AssetKind, Capabilities, ProviderId, der_connect, ev_energy, ocpi, podero};
 use charging_sessions_http::{Quota, Url};
 use clap::{Subcommand, ValueEnum};
 use serde_json::{Value, json};
@@ -18,18 +18,21 @@ pub(crate) enum Provider {
     DerConnect,
     /// ev.energy
     EvEnergy,
+    /// OCPI
+    Ocpi,
     /// Podero
     Podero,
 }
 
 impl Provider {
     /// The names of all, as the configuration spells them.
-    pub(crate) const NAMES: [&'static str; 3] = ["der-connect", "ev-energy", "podero"];
+    pub(crate) const NAMES: [&'static str; 4] = ["der-connect", "ev-energy", "ocpi", "podero"];
 
     pub(crate) const fn id(self) -> ProviderId {
         match self {
             Self::DerConnect => der_connect::PROVIDER,
             Self::EvEnergy => ev_energy::PROVIDER,
+            Self::Ocpi => ocpi::PROVIDER,
             Self::Podero => podero::PROVIDER,
         }
     }
@@ -39,6 +42,7 @@ impl Provider {
         match self {
             Self::DerConnect => "DER-Connect",
             Self::EvEnergy => "ev.energy",
+            Self::Ocpi => "OCPI",
             Self::Podero => "Podero",
         }
     }
@@ -47,8 +51,8 @@ impl Provider {
         Self::value_variants().iter().copied().find(|provider| provider.id().as_str() == name)
     }
 
-    /// The root of its API.
-    pub(crate) fn base_url(self) -> Url {
+    /// The root of its API, if it is one and the same for all.
+    pub(crate) fn base_url(self) -> Option<Url> {
         self.defaults().0
     }
 
@@ -56,24 +60,26 @@ impl Provider {
         match self {
             Self::DerConnect => der_connect::CAPABILITIES,
             Self::EvEnergy => ev_energy::CAPABILITIES,
+            Self::Ocpi => ocpi::CAPABILITIES,
             Self::Podero => podero::CAPABILITIES,
         }
     }
 
-    fn defaults(self) -> (Url, Option<Quota>) {
+    fn defaults(self) -> (Option<Url>, Option<Quota>) {
         let (id, secret) = (String::new(), String::new().into());
         match self {
             Self::DerConnect => {
                 let config = der_connect::Config::new(id, secret);
-                (config.base_url, config.policy.quota)
+                (Some(config.base_url), config.policy.quota)
             }
             Self::EvEnergy => {
                 let config = ev_energy::Config::new(id, secret);
-                (config.base_url, config.policy.quota)
+                (Some(config.base_url), config.policy.quota)
             }
+            Self::Ocpi => (None, ocpi::Config::direct(ocpi::Version::ALL[0], secret).policy.quota),
             Self::Podero => {
                 let config = podero::Config::new(id, secret, "");
-                (config.base_url, config.policy.quota)
+                (Some(config.base_url), config.policy.quota)
             }
         }
     }
@@ -99,8 +105,18 @@ pub(crate) fn run(command: &ProviderCommand) -> Result<Code, Failure> {
             output::json(&Provider::value_variants().iter().map(|provider| facts(*provider)).collect())
         }
         ProviderCommand::List(_) => {
-            let header =
-                ["name", "provider", "windows", "single", "intervals", "cost", "look-back", "page", "quota"];
+            let header = [
+                "name",
+                "provider",
+                "windows",
+                "changes",
+                "single",
+                "intervals",
+                "cost",
+                "look-back",
+                "page",
+                "quota",
+            ];
             output::rows(&header, Provider::value_variants().iter().map(|provider| row(*provider)))
         }
         ProviderCommand::Show { provider, report: ReportArgs { format: ReportFormat::Json } } => {
@@ -120,7 +136,7 @@ fn facts(provider: Provider) -> Value {
     json!({
         "provider": provider.id(),
         "title": provider.title(),
-        "base_url": base_url.as_str(),
+        "base_url": base_url.as_ref().map(Url::as_str),
         "window": can.window,
         "updated_since": can.updated_since,
         "assets": can.assets,
@@ -148,6 +164,7 @@ fn row(provider: Provider) -> Vec<String> {
         provider.id().to_string(),
         provider.title().into(),
         plain(&can.window.into()),
+        plain(&can.updated_since.into()),
         can.assets.iter().map(kind).collect::<Vec<_>>().join(", "),
         plain(&can.intervals.into()),
         plain(&can.cost.into()),

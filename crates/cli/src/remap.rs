@@ -3,7 +3,7 @@
 use std::io::{self, BufWriter, Write};
 
 use charging_sessions::{
-    AssetKind, ChargingSession, Payload, RecordKind, SessionPage, der_connect, ev_energy, podero,
+    AssetKind, ChargingSession, Payload, RecordKind, SessionPage, der_connect, ev_energy, ocpi, podero,
 };
 use charging_sessions_store::{Account, SessionStore as _, content_hash};
 use jiff::Timestamp;
@@ -107,6 +107,16 @@ fn again(before: &ChargingSession, payload: &Payload) -> Result<ChargingSession,
             } else {
                 mapping.sub_sessions(&body, at)
             }
+        }
+        ocpi::PROVIDER => {
+            let module = ocpi::Module::ALL.into_iter().find(|module| module.kind() == key.kind);
+            let version = before.provenance.endpoint.api_version.as_deref().and_then(ocpi::Version::named);
+            let (Some(module), Some(version)) = (module, version) else {
+                return Err("the record does not say which version of OCPI it was written in".to_owned());
+            };
+            let mut mapping = ocpi::Mapping::new(module, version);
+            mapping.account = key.account.clone();
+            mapping.page(&format!(r#"{{"status_code":1000,"data":[{text}]}}"#).into(), at)
         }
         podero::PROVIDER => {
             let mut mapping = podero::Mapping::default();

@@ -10,6 +10,7 @@ use std::{
 use charging_sessions::{
     AccountId, AssetSource, ChargingSessionSource, Error, ProviderId, RecordKind, der_connect,
     ev_energy::{self, Expand},
+    ocpi::{self, Module},
     podero,
 };
 use charging_sessions_http::Transport;
@@ -181,6 +182,18 @@ impl Account {
                 let source = Arc::new(source);
                 (kinds, source, None)
             }
+            Provider::Ocpi => {
+                // The options hold the addresses, of which there is one at least.
+                let mut config = ocpi::Config::direct(ocpi::Version::ALL[0], secret);
+                config.account = self.name.clone();
+                self.options.apply_to_ocpi(&mut config, self.since);
+                let source = ocpi::Ocpi::with_transport(config, requests.clone())?;
+                let module = self.options.module.unwrap_or(Module::Sessions);
+                let source = if module == Module::Cdrs { source.cdrs() } else { source };
+                let kinds: &[_] =
+                    if module == Module::Cdrs { &[RecordKind::BillingRecord] } else { &[RecordKind::PlugIn] };
+                (kinds, Arc::new(source), None)
+            }
             Provider::Podero => {
                 let organisation = self.options.organisation.as_deref().unwrap_or_default();
                 let mut config = podero::Config::new(id, secret, organisation);
@@ -258,12 +271,15 @@ fn read_account(
         }
     }
     table.only(&keys(provider))?;
-    if let Some(key) = ["base_url", "token_url"].iter().find(|key| !trusted && table.get(key).is_some()) {
+    if let Some(key) = ["base_url", "token_url", "sessions_url", "cdrs_url"]
+        .iter()
+        .find(|key| !trusted && table.get(key).is_some())
+    {
         return Err(table.wrong(key, untrusted(key)));
     }
 
-    let client_id =
-        table.text("client_id")?.ok_or_else(|| missing("client_id", "the provider gives it to you"))?;
+    let client_id = table.text("client_id")?.or_else(|| (provider == Provider::Ocpi).then(String::new));
+    let client_id = client_id.ok_or_else(|| missing("client_id", "the provider gives it to you"))?;
     let client_secret = read_secret(file, &table, trusted)?.ok_or_else(|| missing("client_secret", REFER))?;
     let options = Options::read(&table)?;
     options.check(provider, |key| format!("`{key}`")).map_err(|message| file.wrong(value.span(), message))?;
