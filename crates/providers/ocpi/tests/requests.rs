@@ -37,7 +37,10 @@ fn party() -> FixtureTransport {
     FixtureTransport::new()
         .on("/versions", answer(VERSIONS))
         .on("/v/2.2.1", answer(DETAILS))
-        .on("/v/2.1.1", answer(r#"{"endpoints": [{"identifier": "cdrs", "url": "https://cpo.example/old/cdrs"}]}"#))
+        .on(
+            "/v/2.1.1",
+            answer(r#"{"endpoints": [{"identifier": "cdrs", "url": "https://cpo.example/old/cdrs"}]}"#),
+        )
         .on("cdrs", answer("[]"))
 }
 
