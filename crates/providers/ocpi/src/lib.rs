@@ -57,10 +57,10 @@
 //! | what | what we do | evidence |
 //! |---|---|---|
 //! | The filter is on `last_updated`; there is none by start | changes since an instant, and no windows | [sessions](https://github.com/ocpi/ocpi/blob/3979887793d934cdc64e2ca2c78b89cbbf79d56f/mod_sessions.asciidoc) |
-//! | A record that is updated while a client pages moves its neighbours, and one is passed over | the listing is held still at [`Config::lag`] before its begin, each page repeats a record of the one before, and what was changed since comes at the end | [discussion](https://github.com/ocpi/ocpi/issues/373) |
+//! | A record that is updated while a client pages moves its neighbours, and one is passed over | the listing is held still at [`Config::lag`] before its begin, each page repeats a record of the one before, and what was changed since comes at the end | [transport](https://github.com/ocpi/ocpi/blob/3979887793d934cdc64e2ca2c78b89cbbf79d56f/transport_and_format.asciidoc) |
 //! | `date_from` is included, and in 2.1.1 it is "after" | asked for a second earlier there, and clipped | [2.1.1](https://github.com/ocpi/ocpi/tree/release-2.1.1-bugfixes) |
 //! | `Link` may be empty, name another host, or hold `None` | only its `offset` is read; without one, `X-Total-Count` and the records themselves tell | seen of a server |
-//! | HTTP 200 is no success: `status_code` is, and an empty list may come with 3000 | an error of its kind | [transport](https://github.com/ocpi/ocpi/blob/3979887793d934cdc64e2ca2c78b89cbbf79d56f/transport_and_format.asciidoc) |
+//! | HTTP 200 is no success: `status_code` is, and an empty list may come with 3000 | an error of its kind | transport |
 //! | A wrong token may be answered with 403 in a framework's own words | refused credentials | seen of a server |
 //! | The token is sent as it is in 2.1.1, in Base64 since 2.2, and many mix that up | [`TokenForm::Auto`] tries both | the same |
 //! | The worked example encodes a line end | never part of the token | the same |
@@ -215,7 +215,7 @@ impl Ocpi {
         let given =
             given.into_iter().filter_map(|(module, url)| Some((module, url.as_ref()?.path().to_owned())));
         let mut found = Found { version: config.version, modules: given.collect() };
-        let is_known = found.version.is_some() && found.modules.contains_key(&self.module);
+        let is_known = found.version.is_some() && found.modules.len() == Module::ALL.len();
         let Some(versions_url) = config.versions_url.as_ref().filter(|_| !is_known) else { return Ok(found) };
         let versions: Vec<generated::Version> = self.read(versions_url.path()).await?;
         let offer = |wanted: Version| {
@@ -229,7 +229,7 @@ impl Ocpi {
             let offered: Vec<_> = versions.iter().filter_map(|offer| offer.version.as_deref()).collect();
             let wanted =
                 config.version.map_or("2.1.1, 2.2.1 and 2.3.0".to_owned(), |version| version.to_string());
-            let offered = offered.join(", ");
+            let offered: String = offered.join(", ").chars().take(100).collect();
             return Err(wrong(format!("the party speaks {}, and we {wanted}", offered.escape_debug())));
         };
         found.version = Some(version);
