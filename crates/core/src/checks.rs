@@ -838,6 +838,26 @@ mod tests {
             },
             &["warning money.components_mismatch"],
         );
+        // Tax is a part of a cost that includes it, and stands beside one that does not.
+        for (tax, found) in
+            [(TaxBasis::Excluded, &[][..]), (TaxBasis::Included, &["warning money.components_mismatch"])]
+        {
+            finds(
+                |s| {
+                    cost(300, "EUR")(s);
+                    s.costs.cost.as_mut().unwrap().tax = tax;
+                    let part = |kind, minor: i64| {
+                        CostComponent::new(
+                            kind,
+                            Money::from_minor(minor, Currency::parse("EUR").unwrap()).unwrap(),
+                        )
+                    };
+                    let parts = [part(CostComponentKind::Energy, 300), part(CostComponentKind::Tax, 63)];
+                    s.costs.components = parts.into();
+                },
+                found,
+            );
+        }
     }
 
     #[test]
