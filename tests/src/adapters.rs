@@ -25,5 +25,6 @@ adapters! {
     der_connect,
     ev_energy,
     evcc,
+    ocpi,
     podero,
 }

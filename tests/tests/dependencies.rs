@@ -23,10 +23,11 @@ fn assert_without(arguments: &[&str], unwanted: &[&str]) {
     }
 }
 
-const PROVIDERS: [&str; 4] = [
+const PROVIDERS: [&str; 5] = [
     "charging-sessions-der-connect",
     "charging-sessions-ev-energy",
     "charging-sessions-evcc",
+    "charging-sessions-ocpi",
     "charging-sessions-podero",
 ];
 

@@ -9,8 +9,8 @@
 use std::{env, num::NonZeroU32};
 
 use charging_sessions::{
-    AssetKind, AssetRef, AssetSource as _, ChargingSessionSource, IntervalSource as _, RejectedRecord,
-    SessionPage, SessionQuery, TimeWindow, der_connect, ev_energy, evcc, podero,
+    AssetKind, AssetRef, AssetSource as _, ChargingSessionSource, ErrorKind, IntervalSource as _,
+    RejectedRecord, SessionPage, SessionQuery, TimeWindow, der_connect, ev_energy, evcc, ocpi, podero,
 };
 use charging_sessions_http::Url;
 use charging_sessions_testkit::sandbox::{
@@ -47,6 +47,7 @@ async fn records(source: &dyn ChargingSessionSource, asset: Option<&AssetRef>) -
     let all = of_asset(SessionQuery::all());
     let queries = [
         of_asset(SessionQuery::started_in(window)),
+        of_asset(SessionQuery::changed_since(window.from())),
         all.clone().with_page_size(NonZeroU32::MIN),
         all.clone().with_page_size(NonZeroU32::MAX),
         all.clone().with_finished(true),
@@ -124,6 +125,28 @@ async fn evcc() {
         let mut config = evcc::Config::new(prism("evcc"));
         config.credentials = credentials;
         records(&evcc::Evcc::new(config).unwrap(), None).await;
+    }
+}
+
+#[tokio::test]
+#[ignore = "`cargo xtask ci` starts the server"]
+async fn ocpi() {
+    for version in ocpi::Version::ALL {
+        let mut config = ocpi::Config::direct(version, "t0ken".into());
+        let place = |path: &str| Some(prism("ocpi").join(path).unwrap());
+        config.sessions_url = place(&format!("{version}/sessions"));
+        config.cdrs_url = place(&format!("{version}/cdrs"));
+        config.from = Some(ocpi::Party::new("NL", "TNM"));
+        config.to = Some(ocpi::Party::new("BE", "BEC"));
+        let party = ocpi::Ocpi::new(config.clone()).unwrap();
+        records(&party, None).await;
+        records(&party.cdrs(), None).await;
+        // Where it says that its modules are, nothing is: it is asked all the same, and no token goes there.
+        config.versions_url = place("versions");
+        (config.sessions_url, config.cdrs_url) = (None, None);
+        let error =
+            ocpi::Ocpi::new(config).unwrap().fetch_page(&SessionQuery::all(), None).await.unwrap_err();
+        assert!([ErrorKind::Config, ErrorKind::Protocol].contains(&error.kind()), "{error}");
     }
 }
 

@@ -9,7 +9,7 @@ use std::{collections::BTreeMap, fmt::Write as _, fs, sync::Arc};
 
 use charging_sessions::{
     AssetKind, AssetSource, Capabilities, ChargingSessionSource, SessionQuery, der_connect, ev_energy, evcc,
-    podero,
+    ocpi, podero,
 };
 use charging_sessions_http::{Policy, Response};
 use charging_sessions_testkit::{
@@ -134,6 +134,7 @@ fn fields(provider: &str) -> Vec<(&'static str, String)> {
         "der-connect" => der_connect_fields(),
         "ev-energy" => ev_energy_fields(),
         "evcc" => evcc_fields(),
+        "ocpi" => ocpi_fields(),
         "podero" => podero_fields(),
         // A new adapter has its table here, too.
         _ => Vec::new(),
@@ -337,6 +338,38 @@ fn evcc_fields() -> Vec<(&'static str, String)> {
         ("A session", schemas.table("Session", &[], record)),
         ("The state of the site", schemas.table("State", &[], state)),
         ("An error", schemas.table("Error", &[], refused)),
+    ]
+}
+
+fn ocpi_fields() -> Vec<(&'static str, String)> {
+    use ocpi::{Mapping, Module, Version};
+    let schemas = Schemas::of("ocpi");
+    let left_out = [
+        ("Tariff.id", "The first tariff is the one that is named."),
+        ("incl_vat", "The tax of a part of the cost; that of the whole is mapped."),
+        ("TaxAmount.name", "The tax of a part of the cost; that of the whole is mapped."),
+        ("TaxAmount.account_number", "The tax of a part of the cost; that of the whole is mapped."),
+        ("TaxAmount.percentage", "The tax of a part of the cost; that of the whole is mapped."),
+        ("TaxAmount.amount", "The tax of a part of the cost; that of the whole is mapped."),
+    ];
+    let table = |schema: &str, module: Module, version: Version| {
+        schemas.table(schema, &left_out, |record| {
+            let mut record = record.clone();
+            // A record that takes another back is another matter: most of it only repeats the other.
+            if let Some(credit) = record["credit"].as_bool() {
+                record["credit"] = json!(!credit);
+            }
+            let body = json!({"status_code": 1000, "data": [record]}).to_string();
+            sessions(&Mapping::new(module, version).page(&body.into(), AT.parse().unwrap()).unwrap())
+        })
+    };
+    vec![
+        ("A session of 2.1.1", table("Session211", Module::Sessions, Version::V2_1_1)),
+        ("A session of 2.2.1", table("Session221", Module::Sessions, Version::V2_2_1)),
+        ("A session of 2.3.0", table("Session230", Module::Sessions, Version::V2_3_0)),
+        ("What was billed, in 2.1.1", table("Cdr211", Module::Cdrs, Version::V2_1_1)),
+        ("What was billed, in 2.2.1", table("Cdr221", Module::Cdrs, Version::V2_2_1)),
+        ("What was billed, in 2.3.0", table("Cdr230", Module::Cdrs, Version::V2_3_0)),
     ]
 }
 

@@ -13,6 +13,7 @@ use charging_sessions_testkit::sandbox::{
     der_connect::DerConnectSandbox,
     ev_energy::{EvEnergySandbox, PriceShape},
     evcc::EvccSandbox,
+    ocpi::{Module, OcpiSandbox},
     podero::PoderoSandbox,
 };
 use documents::Document;
@@ -349,10 +350,62 @@ async fn evcc_answers_as_described() {
     assert_all_seen(&document, &seen);
 }
 
+#[tokio::test]
+async fn ocpi_answers_as_described() {
+    // `t0ken-of-the-test`, as it is and in Base64.
+    const RAW: &str = "t0ken-of-the-test";
+    const ENCODED: &str = "Token dDBrZW4tb2YtdGhlLXRlc3Q=";
+    let (document, seen) = (Document::of("ocpi"), RefCell::default());
+    let call = async |sandbox: &OcpiSandbox, mut request: Request<Bytes>| {
+        for name in ["x-request-id", "x-correlation-id"] {
+            request.headers_mut().insert(name, "1".parse().unwrap());
+        }
+        sandbox.call(request).await
+    };
+    for seed in SEEDS {
+        let sandbox = OcpiSandbox::builder().seed(seed).dirt(false).token(RAW);
+        let limited = sandbox.clone().rate_limit(0, HOUR).build();
+        let sandbox = sandbox.build();
+        for version in ["2.1.1", "2.2.1", "2.3.0"] {
+            let token = if version == "2.1.1" { format!("Token {RAW}") } else { ENCODED.to_owned() };
+            let call_it = async |request| call(&sandbox, request).await;
+            let reader = Reader { document: &document, seen: &seen, call: call_it, token: token.clone() };
+            let call_it = async |request| call(&limited, request).await;
+            let limited = Reader { document: &document, seen: &seen, call: call_it, token };
+            reader.get("/ocpi/versions").await;
+            let mut paths = vec!["/ocpi/versions".to_owned(), format!("/ocpi/{version}")];
+            reader.get(&paths[1]).await;
+            for (name, module) in [("sessions", Module::Sessions), ("cdrs", Module::Cdrs)] {
+                let path = format!("/ocpi/{version}/{name}");
+                let (mut offset, truth) = (0, sandbox.truth(module));
+                loop {
+                    let query = format!("date_from=2014-01-01T00:00:00Z&limit=9&offset={offset}");
+                    let (_, page) = reader.get(&format!("{path}?{query}")).await;
+                    let records = page["data"].as_array().unwrap().len();
+                    if records == 0 {
+                        break;
+                    }
+                    offset += records;
+                }
+                assert_eq!(offset, truth.as_array().unwrap().len());
+                for wrong in ["limit=0", "offset=x", "date_from=yesterday", "date_to=x"] {
+                    reader.refused(400, Method::GET, &format!("{path}?{wrong}"), &[]).await;
+                }
+                paths.push(path);
+            }
+            for path in &paths {
+                reader.refused(401, Method::GET, path, &[("authorization", "Token other")]).await;
+                limited.refused(429, Method::GET, path, &[]).await;
+            }
+        }
+    }
+    assert_all_seen(&document, &seen);
+}
+
 /// The examples are what a mock server answers with, and what people read.
 #[test]
 fn the_documents_examples_fit_their_schemas() {
-    for provider in ["der-connect", "ev-energy", "evcc", "podero"] {
+    for provider in ["der-connect", "ev-energy", "evcc", "ocpi", "podero"] {
         let document = Document::of(provider);
         let examples = document.examples();
         assert!(examples.len() > 1, "{provider} has examples");

@@ -10,7 +10,7 @@ use std::{
 use anyhow::{Context, Result, bail, ensure};
 use tempfile::TempDir;
 
-use crate::{browser, codegen, endurance, postgres, prism, tidy};
+use crate::{browser, codegen, endurance, foreign, postgres, prism, tidy};
 
 /// One line of the whole check.
 struct Step {
@@ -52,6 +52,8 @@ const STEPS: &[Step] = &[
     Step { name: "documents of vendors", run: vendor_documents, npm: true },
     Step { name: "adapters against Prism", run: prism::run, npm: true },
     Step { name: "reports in a browser", run: browser::run, npm: true },
+    step("OCPI records from the field", foreign::records),
+    step("OCPI against extrawest-ocpi", foreign::server),
 ];
 
 /// Documents of hundreds of schemas that others publish: package, version, file. Both versions of OpenAPI, both

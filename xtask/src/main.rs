@@ -6,6 +6,7 @@ mod codegen;
 mod compile_time;
 mod endurance;
 mod fetch_spec;
+mod foreign;
 mod new_provider;
 mod postgres;
 mod prism;

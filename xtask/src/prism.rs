@@ -23,6 +23,7 @@ const PROVIDERS: &[(&str, &str)] = &[
     ("der-connect", "/v1/entities?pageSize=many"),
     ("ev-energy", "/charging_sub_sessions?page_size=999"),
     ("evcc", "/api/sessions?year=2026&month=13"),
+    ("ocpi", "/2.2.1/sessions?limit=0"),
     (
         "podero",
         "/api/partners/v2.0/org/5f0c2b1e-6d0a-4c1e-9b0e-0d9b7a1c0000/users/5f0c2b1e-6d0a-4c1e-9b0e-0d9b7a1c0001\

@@ -8,6 +8,7 @@
 //! | `der-connect` | [DER-Connect](https://docs.der-connect.dev) |
 //! | `ev-energy` | [ev.energy](https://developers.ev.energy) |
 //! | `evcc` | [evcc](https://evcc.io) |
+//! | `ocpi` | any party that speaks [OCPI](https://evroaming.org/ocpi) 2.1.1, 2.2.1 or 2.3.0 |
 //! | `podero` | [Podero](https://developers.podero.com) |
 //!
 //! ```no_run
@@ -34,5 +35,7 @@ pub use charging_sessions_der_connect as der_connect;
 pub use charging_sessions_ev_energy as ev_energy;
 #[cfg(feature = "evcc")]
 pub use charging_sessions_evcc as evcc;
+#[cfg(feature = "ocpi")]
+pub use charging_sessions_ocpi as ocpi;
 #[cfg(feature = "podero")]
 pub use charging_sessions_podero as podero;

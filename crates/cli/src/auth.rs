@@ -2,7 +2,7 @@
 
 use std::io::{self, IsTerminal as _, Read as _};
 
-use charging_sessions::{AccountId, SessionQuery, TimeWindow};
+use charging_sessions::{AccountId, TimeWindow};
 use charging_sessions_http::default_transport;
 use clap::Subcommand;
 use jiff::{SignedDuration, Timestamp};
@@ -13,7 +13,7 @@ use crate::{
     args::{ReportArgs, ReportFormat, SharedArgs},
     config::{Account, Config},
     exit::{Code, Failure},
-    output,
+    output, read,
     secret::Secret,
 };
 
@@ -145,7 +145,7 @@ pub(crate) async fn try_account(account: &Account, online: bool) -> Result<u64, 
     if online {
         let now = Timestamp::now();
         let day = TimeWindow::new(now - SignedDuration::from_hours(24), now).expect("a day");
-        built.source.fetch_page(&SessionQuery::started_in(day), None).await?;
+        built.source.fetch_page(&read::started_in(&*built.source, day), None).await?;
     }
     Ok(built.requests.requests())
 }

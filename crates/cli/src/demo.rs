@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use charging_sessions::{SessionQuery, TimeWindow};
+use charging_sessions::TimeWindow;
 use jiff::{SignedDuration, Timestamp, tz::TimeZone};
 
 use crate::{
@@ -59,7 +59,8 @@ pub(crate) async fn run(args: DemoArgs, shared: &SharedArgs) -> Result<Code, Fai
     };
     let stop = Stop::start(provider, now, args.days, args.seed).await?;
     eprintln!("A sandbox of {} listens on {}; its data are invented.", stop.source.provider(), stop.address);
-    let listing = read::everything(&*stop.source, SessionQuery::started_in(window)).await?;
+    let mut listing = read::everything(&*stop.source, read::started_in(&*stop.source, window)).await?;
+    read::clip(&mut listing, Some(window));
     eprintln!("Read {} pages in {} requests.", listing.pages, (stop.requests)());
     output::print(&listing, args.output.format, &zone)
 }

@@ -152,7 +152,10 @@ fn zone(config: &Config) -> Result<String, String> {
 
 /// Compares with the provider's clock, which every answer tells, that to a stranger included.
 async fn clock(account: &Account) -> Result<String, String> {
-    let url = account.options.base_url.clone().unwrap_or_else(|| account.provider.base_url());
+    let url = account.options.base_url.clone().or_else(|| account.provider.base_url());
+    let url =
+        url.or_else(|| account.options.sessions_url.clone()).or_else(|| account.options.cdrs_url.clone());
+    let url = url.ok_or("there is no address to ask")?;
     let request = http::Request::get(url.as_str()).body(Bytes::new()).map_err(|error| error.to_string())?;
     let transport = default_transport().map_err(|error| error.to_string())?;
     let answer = transport.send(request, &Limits::default()).await.map_err(|error| error.to_string())?;

@@ -4,7 +4,7 @@ use std::{env, num::NonZeroU32, path::PathBuf};
 
 use charging_sessions::{AccountId, AssetRef, SessionQuery, TimeWindow};
 use charging_sessions_http::default_transport;
-use jiff::{Timestamp, tz::TimeZone};
+use jiff::Timestamp;
 
 use crate::{
     args::{OutputArgs, SharedArgs, SpanArgs},
@@ -33,7 +33,7 @@ pub(crate) struct FetchArgs {
     /// The OAuth client's identifier; from the environment variable CHARGING_SESSIONS_CLIENT_ID unless given.
     #[arg(long, value_name = "ID")]
     client_id: Option<String>,
-    /// A file that holds the OAuth client's secret and nothing else, and that nobody else may read. Without it, the
+    /// A file that holds the OAuth client's secret, or the token for OCPI, and nothing else, and that nobody else may read. Without it, the
     /// secret is read from the environment variable CHARGING_SESSIONS_CLIENT_SECRET. It is never taken from the
     /// command line, where other users of the machine could read it.
     #[arg(long, value_name = "FILE")]
@@ -65,9 +65,13 @@ pub(crate) async fn run(args: FetchArgs, shared: &SharedArgs) -> Result<Code, Fa
     let config = Config::load(shared)?;
     let account = account(&args, &config)?;
     account.options.check(account.provider, option).map_err(Failure::usage)?;
-    let query = query(&args, &account, &config.zone)?;
     let built = account.build(default_transport()?).await?;
-    let listing = read::everything(&*built.source, query).await?;
+    let now = Timestamp::now();
+    let since = || account.since(&config.zone).and_then(|since| TimeWindow::new(since, now));
+    let window = args.span.window(&config.zone, now)?.or_else(since);
+    let query = query(&args, window.map(|window| read::started_in(&*built.source, window)));
+    let mut listing = read::everything(&*built.source, query).await?;
+    read::clip(&mut listing, window);
     output::print(&listing, args.output.format, &config.zone)
 }
 
@@ -87,7 +91,7 @@ fn account(args: &FetchArgs, config: &Config) -> Result<Account, Failure> {
     };
     let client_id = match args.client_id.clone().or_else(|| env::var(CLIENT_ID).ok()) {
         Some(client_id) => client_id,
-        None if provider.is_open() => String::new(),
+        None if provider.is_open() || provider.is_token_only() => String::new(),
         None => {
             let cure = format!("give --client-id or set {CLIENT_ID}");
             return Err(Failure::usage(format!("there is no client identifier: {cure}")));
@@ -110,13 +114,9 @@ fn account(args: &FetchArgs, config: &Config) -> Result<Account, Failure> {
     })
 }
 
-fn query(args: &FetchArgs, account: &Account, zone: &TimeZone) -> Result<SessionQuery, Failure> {
-    let now = Timestamp::now();
-    let since = || account.since(zone).and_then(|since| TimeWindow::new(since, now));
-    let mut query = match args.span.window(zone, now)?.or_else(since) {
-        Some(window) => SessionQuery::started_in(window),
-        None => SessionQuery::all(),
-    };
+/// What is asked for, beginning with `span`.
+fn query(args: &FetchArgs, span: Option<SessionQuery>) -> SessionQuery {
+    let mut query = span.unwrap_or_else(SessionQuery::all);
     for id in &args.vehicle {
         query = query.with_asset(AssetRef::vehicle(id));
     }
@@ -129,5 +129,5 @@ fn query(args: &FetchArgs, account: &Account, zone: &TimeZone) -> Result<Session
     if let Some(n) = args.page_size {
         query = query.with_page_size(n);
     }
-    Ok(query)
+    query
 }

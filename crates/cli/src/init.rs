@@ -76,14 +76,26 @@ fn template(provider: Provider, account: &AccountId, client_id: &str) -> String 
     let needs_none = provider.is_open() && client_id.is_empty();
     let client_id = quoted(client_id);
     let mark = if needs_none { "#" } else { "" };
-    let credentials = if provider.is_open() { PROXY } else { CLIENT };
-    let elsewhere = if provider.is_open() { "" } else { ELSEWHERE };
     let own = match provider {
         Provider::DerConnect => DER_CONNECT,
         Provider::EvEnergy => EV_ENERGY,
         Provider::Evcc => EVCC,
+        Provider::Ocpi => OCPI,
         Provider::Podero => PODERO,
     };
+    let about = match provider {
+        Provider::Evcc => PROXY,
+        Provider::Ocpi => TOKEN,
+        _ => CLIENT,
+    };
+    let name_line =
+        if provider.is_token_only() { String::new() } else { format!("{mark}client_id = {client_id}\n") };
+    let credentials = format!(
+        "# {about} The secret never stands here: refer to\n# it with {{ env = \"NAME\" }}, {{ file = \"PATH\" }} (which \
+         nobody else may read), {{ command = \"COMMAND\" }} or\n# {{ keyring = \"NAME\" }}.\n\
+         {name_line}{mark}client_secret = {{ env = \"{variable}\" }}"
+    );
+    let addresses = if provider.is_open() || provider.is_token_only() { "" } else { ADDRESSES };
     format!(
         r#"# The configuration of charging-sessions. A line that begins with # says what could be set.
 
@@ -102,18 +114,14 @@ fn template(provider: Provider, account: &AccountId, client_id: &str) -> String 
 [accounts.{name}]
 provider = "{id}"
 
-# {credentials} The secret never stands here: refer to
-# it with {{ env = "NAME" }}, {{ file = "PATH" }} (which nobody else may read), {{ command = "COMMAND" }} or
-# {{ keyring = "NAME" }}.
-{mark}client_id = {client_id}
-{mark}client_secret = {{ env = "{variable}" }}
+{credentials}
 {own}
 # The first day of interest; all that the provider has unless given.
 #since = 2024-01-01
 
 # How many requests the provider allows in a rolling span of time, if it is not what is known of it.
 #quota = "1000/1h"
-{elsewhere}"#
+{addresses}"#
     )
 }
 
@@ -122,7 +130,9 @@ const CLIENT: &str = "The OAuth client's identifier and its secret, as the provi
 const PROXY: &str = "What a proxy in front of the server wants to see, if there is one: a name and a password as HTTP Basic, or, \
                      without\n# the name, a token.";
 
-const ELSEWHERE: &str = r#"
+const TOKEN: &str = "The token that the party gave out.";
+
+const ADDRESSES: &str = r#"
 # Where the provider is, if not at its own addresses: for tests.
 #base_url = "https://api.example.com/"
 #token_url = "https://api.example.com/token"
@@ -168,6 +178,28 @@ plain_http = "without_credentials"
 
 # The time zone of the site, which is kept with each session.
 #site_time_zone = "Europe/Berlin"
+"#;
+
+const OCPI: &str = r#"
+# Where the party lists its versions.
+base_url = "https://cpo.example/ocpi/versions"
+
+# What to list: sessions, or cdrs for what was billed.
+#module = "cdrs"
+
+# The version to speak; the latest that both sides know unless given.
+#ocpi_version = "2.2.1"
+
+# How the token is written: raw, base64, or auto to find it out.
+#token_form = "auto"
+
+# Who we are, and whose records are wanted, behind a hub.
+#from_party = "NL-TNM"
+#to_party = "BE-BEC"
+
+# Where the modules are, if not where the list of versions says.
+#sessions_url = "https://cpo.example/ocpi/2.2.1/sessions"
+#cdrs_url = "https://cpo.example/ocpi/2.2.1/cdrs"
 "#;
 
 const PODERO: &str = r#"

@@ -1,6 +1,6 @@
 //! `charging-sessions provider`: what the providers can do.
 
-use charging_sessions::{AssetKind, Capabilities, ProviderId, der_connect, ev_energy, evcc, podero};
+use charging_sessions::{AssetKind, Capabilities, ProviderId, der_connect, ev_energy, evcc, ocpi, podero};
 use charging_sessions_http::{Quota, Url};
 use clap::{Subcommand, ValueEnum};
 use serde_json::{Value, json};
@@ -20,19 +20,22 @@ pub(crate) enum Provider {
     EvEnergy,
     /// evcc
     Evcc,
+    /// OCPI
+    Ocpi,
     /// Podero
     Podero,
 }
 
 impl Provider {
     /// The names of all, as the configuration spells them.
-    pub(crate) const NAMES: [&'static str; 4] = ["der-connect", "ev-energy", "evcc", "podero"];
+    pub(crate) const NAMES: [&'static str; 5] = ["der-connect", "ev-energy", "evcc", "ocpi", "podero"];
 
     pub(crate) const fn id(self) -> ProviderId {
         match self {
             Self::DerConnect => der_connect::PROVIDER,
             Self::EvEnergy => ev_energy::PROVIDER,
             Self::Evcc => evcc::PROVIDER,
+            Self::Ocpi => ocpi::PROVIDER,
             Self::Podero => podero::PROVIDER,
         }
     }
@@ -42,12 +45,18 @@ impl Provider {
         matches!(self, Self::Evcc)
     }
 
+    /// Whether a token is all that it gives out, without a name beside it.
+    pub(crate) const fn is_token_only(self) -> bool {
+        matches!(self, Self::Ocpi)
+    }
+
     /// As it calls itself.
     pub(crate) const fn title(self) -> &'static str {
         match self {
             Self::DerConnect => "DER-Connect",
             Self::EvEnergy => "ev.energy",
             Self::Evcc => "evcc",
+            Self::Ocpi => "OCPI",
             Self::Podero => "Podero",
         }
     }
@@ -56,8 +65,8 @@ impl Provider {
         Self::value_variants().iter().copied().find(|provider| provider.id().as_str() == name)
     }
 
-    /// The root of its API.
-    pub(crate) fn base_url(self) -> Url {
+    /// The root of its API, if it is one and the same for all.
+    pub(crate) fn base_url(self) -> Option<Url> {
         self.defaults().0
     }
 
@@ -66,29 +75,30 @@ impl Provider {
             Self::DerConnect => der_connect::CAPABILITIES,
             Self::EvEnergy => ev_energy::CAPABILITIES,
             Self::Evcc => evcc::CAPABILITIES,
+            Self::Ocpi => ocpi::CAPABILITIES,
             Self::Podero => podero::CAPABILITIES,
         }
     }
 
-    fn defaults(self) -> (Url, Option<Quota>) {
+    fn defaults(self) -> (Option<Url>, Option<Quota>) {
         let (id, secret) = (String::new(), String::new().into());
         match self {
             Self::DerConnect => {
                 let config = der_connect::Config::new(id, secret);
-                (config.base_url, config.policy.quota)
+                (Some(config.base_url), config.policy.quota)
             }
             Self::EvEnergy => {
                 let config = ev_energy::Config::new(id, secret);
-                (config.base_url, config.policy.quota)
+                (Some(config.base_url), config.policy.quota)
             }
             Self::Evcc => {
-                let local = evcc::Config::LOCAL.parse().expect("a valid URL");
-                let config = evcc::Config::new(local);
-                (config.base_url, config.policy.quota)
+                let config = evcc::Config::local();
+                (Some(config.base_url), config.policy.quota)
             }
+            Self::Ocpi => (None, ocpi::Config::direct(ocpi::Version::ALL[0], secret).policy.quota),
             Self::Podero => {
                 let config = podero::Config::new(id, secret, "");
-                (config.base_url, config.policy.quota)
+                (Some(config.base_url), config.policy.quota)
             }
         }
     }
@@ -114,8 +124,18 @@ pub(crate) fn run(command: &ProviderCommand) -> Result<Code, Failure> {
             output::json(&Provider::value_variants().iter().map(|provider| facts(*provider)).collect())
         }
         ProviderCommand::List(_) => {
-            let header =
-                ["name", "provider", "windows", "single", "intervals", "cost", "look-back", "page", "quota"];
+            let header = [
+                "name",
+                "provider",
+                "windows",
+                "changes",
+                "single",
+                "intervals",
+                "cost",
+                "look-back",
+                "page",
+                "quota",
+            ];
             output::rows(&header, Provider::value_variants().iter().map(|provider| row(*provider)))
         }
         ProviderCommand::Show { provider, report: ReportArgs { format: ReportFormat::Json } } => {
@@ -135,7 +155,7 @@ fn facts(provider: Provider) -> Value {
     json!({
         "provider": provider.id(),
         "title": provider.title(),
-        "base_url": base_url.as_str(),
+        "base_url": base_url.as_ref().map(Url::as_str),
         "window": can.window,
         "updated_since": can.updated_since,
         "assets": can.assets,
@@ -163,6 +183,7 @@ fn row(provider: Provider) -> Vec<String> {
         provider.id().to_string(),
         provider.title().into(),
         plain(&can.window.into()),
+        plain(&can.updated_since.into()),
         can.assets.iter().map(kind).collect::<Vec<_>>().join(", "),
         plain(&can.intervals.into()),
         plain(&can.cost.into()),

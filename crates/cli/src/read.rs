@@ -2,7 +2,7 @@
 
 use charging_sessions::{
     ChargingSession, ChargingSessionSource, ChargingSessionSourceExt as _, RejectedRecord, SessionQuery,
-    checks,
+    TimeWindow, checks,
 };
 use futures_util::TryStreamExt as _;
 
@@ -14,6 +14,23 @@ pub(crate) struct Listing {
     pub(crate) sessions: Vec<ChargingSession>,
     pub(crate) rejected: Vec<RejectedRecord>,
     pub(crate) pages: usize,
+}
+
+/// Sessions that started in `window`, or at least all of those, of a source that cannot be asked for them: what started
+/// then was changed since.
+pub(crate) fn started_in(source: &dyn ChargingSessionSource, window: TimeWindow) -> SessionQuery {
+    let can = source.capabilities();
+    if !can.window && can.updated_since {
+        return SessionQuery::changed_since(window.from());
+    }
+    SessionQuery::started_in(window)
+}
+
+/// Leaves out what did not start in `window`, or in none.
+pub(crate) fn clip(listing: &mut Listing, window: Option<TimeWindow>) {
+    if let Some(window) = window {
+        SessionQuery::started_in(window).clip(&mut listing.sessions);
+    }
 }
 
 /// Reads everything that `query` asks for, checks every record, and keeps one record for each key.

@@ -4,7 +4,7 @@ use std::io::{self, BufWriter, Write};
 
 use charging_sessions::{
     AssetKind, ChargingSession, Parties, Payload, RecordContext, RecordKind, SessionPage, checks,
-    der_connect, ev_energy, evcc, podero,
+    der_connect, ev_energy, evcc, ocpi, podero,
 };
 use charging_sessions_store::{Account, content_hash};
 use jiff::Timestamp;
@@ -144,6 +144,16 @@ pub(crate) fn map(
             let zone = before.and_then(|before| before.timing.zone.as_ref()).map(|zone| zone.name.clone());
             mapping.zone = options.and_then(|options| options.site_time_zone.clone()).or(zone);
             mapping.page(&format!("[{text}]").into(), at)
+        }
+        ocpi::PROVIDER => {
+            let module = ocpi::Module::ALL.into_iter().find(|module| module.kind() == context.kind);
+            let version = context.origin.endpoint.api_version.as_deref().and_then(ocpi::Version::named);
+            let (Some(module), Some(version)) = (module, version) else {
+                return Err("the record does not say which version of OCPI it was written in".to_owned());
+            };
+            let mut mapping = ocpi::Mapping::new(module, version);
+            mapping.account = account.account.clone();
+            mapping.page(&format!(r#"{{"status_code":1000,"data":[{text}]}}"#).into(), at)
         }
         podero::PROVIDER => {
             let mut mapping = podero::Mapping::default();

@@ -7,7 +7,7 @@ use std::{
 };
 
 use charging_sessions::{
-    AccountId, AssetSource, ChargingSessionSource, RecordKind, der_connect, ev_energy, evcc, podero,
+    AccountId, AssetSource, ChargingSessionSource, RecordKind, der_connect, ev_energy, evcc, ocpi, podero,
 };
 use charging_sessions_report::{BucketRule, GroupBy, SumRule, Summary};
 use charging_sessions_store::{Account, Filter, SessionStore, SqliteStore};
@@ -16,6 +16,7 @@ use charging_sessions_testkit::sandbox::{
     der_connect::{self as der_connect_sandbox, DerConnectSandbox},
     ev_energy::{self as ev_energy_sandbox, EvEnergySandbox},
     evcc::{self as evcc_sandbox, EvccSandbox},
+    ocpi::{self as ocpi_sandbox, OcpiSandbox},
     podero::{self as podero_sandbox, PoderoSandbox},
 };
 use jiff::{SignedDuration, Timestamp, tz::TimeZone};
@@ -113,6 +114,7 @@ impl Stop {
             Provider::DerConnect => der_connect(now, days, seed).await,
             Provider::EvEnergy => ev_energy(now, days, seed).await,
             Provider::Evcc => evcc(now, days, seed).await,
+            Provider::Ocpi => ocpi(now, days, seed).await,
             Provider::Podero => podero(now, days, seed).await,
         }
     }
@@ -185,6 +187,32 @@ async fn podero(now: Timestamp, days: u32, seed: u64) -> Result<Stop, Failure> {
         session["id"] = sandbox.new_id().into();
         let vehicle = late["electric_vehicle_id"].as_str().unwrap_or_default().to_owned();
         sandbox.mutate(Mutation::Insert { vehicle, session });
+    };
+    Ok(Stop {
+        source,
+        assets: None,
+        kind: RecordKind::PlugIn,
+        address,
+        requests: Box::new(move || asked.requests().len()),
+        change: Box::new(change),
+    })
+}
+
+async fn ocpi(now: Timestamp, days: u32, seed: u64) -> Result<Stop, Failure> {
+    let sandbox = OcpiSandbox::builder().seed(seed).now(now).days(days).build();
+    let sandbox = sandbox.start().await.map_err(|error| no_port(&error))?;
+    let address = sandbox.versions_url();
+    let versions = address.parse().expect("the sandbox knows its own address");
+    let source = Arc::new(ocpi::Ocpi::new(ocpi::Config::new(versions, sandbox.token().into()))?);
+    let asked = sandbox.clone();
+    let change = move || {
+        use ocpi_sandbox::{Module, Mutation};
+        let ([corrected, removed], mut late) =
+            latest(&sandbox.truth(Module::Sessions), "/id", "/end_date_time");
+        sandbox.mutate(Mutation::Correct(Module::Sessions, corrected, json!({"kwh": 12.345})));
+        sandbox.mutate(Mutation::Remove(Module::Sessions, removed));
+        late["id"] = "S-late".into();
+        sandbox.mutate(Mutation::Insert(Module::Sessions, late));
     };
     Ok(Stop {
         source,

@@ -98,7 +98,7 @@ async fn from_init_to_sessions() {
 #[test]
 fn init_prints_and_names_what_it_is_asked_for() {
     let home = tempfile::tempdir().unwrap();
-    for provider in ["der-connect", "ev-energy", "evcc", "podero"] {
+    for provider in ["der-connect", "ev-energy", "evcc", "ocpi", "podero"] {
         let arguments =
             ["init", "--provider", provider, "--client-id", "c", "--account", "a.b", "--path", "-"];
         let ran = run(&mut with(home.path(), &arguments));
@@ -294,7 +294,7 @@ fn providers_are_told() {
     let list = run(&mut with(home.path(), &["provider", "list", "--format", "json"]));
     assert_eq!(list.code, 0);
     let names: Vec<_> = parsed(&list).as_array().unwrap().iter().map(|it| it["provider"].clone()).collect();
-    assert_eq!(names, ["der-connect", "ev-energy", "evcc", "podero"]);
+    assert_eq!(names, ["der-connect", "ev-energy", "evcc", "ocpi", "podero"]);
     let show = parsed(&run(&mut with(home.path(), &["provider", "show", "ev-energy", "--format", "json"])));
     assert_eq!(show, parsed(&list)[1]);
     assert_eq!(show["quota"], json!({"requests": 1000, "per_seconds": 3600}));

@@ -43,7 +43,7 @@ async fn fetch(sandbox: &Running<EvEnergySandbox>, arguments: &[&str]) -> Ran {
 
 #[test]
 fn the_demo_ends_with_sessions_printed() {
-    for provider in ["der-connect", "ev-energy", "evcc", "podero"] {
+    for provider in ["der-connect", "ev-energy", "evcc", "ocpi", "podero"] {
         let ran = run(program().args(["demo", "--days", "30", "--provider", provider]));
         // The dirt of one sandbox has a record that cannot be read; whether it lies in these days depends on today.
         let left_out = provider == "der-connect" && ran.err.contains("left out: ");

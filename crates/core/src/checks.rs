@@ -8,8 +8,8 @@ use jiff::{SignedDuration, Timestamp};
 use rust_decimal::{Decimal, prelude::ToPrimitive as _};
 
 use crate::{
-    ChargingSession, Energy, EnergyDirection, Issue, IssueCode, LocationCategory, Percent, Power, RecordKind,
-    SessionStatus, Severity, TaxBasis,
+    ChargingSession, CostComponentKind, Energy, EnergyDirection, Issue, IssueCode, LocationCategory, Percent,
+    Power, RecordKind, SessionStatus, Severity, TaxBasis,
 };
 
 /// From when on a record is odd. The defaults come from public specifications and reported faults; sites differ.
@@ -472,10 +472,13 @@ impl Found<'_> {
                 issue.expected = Some(format!("0 to {limit} {currency}/kWh"));
             }
         }
-        let same_currency = costs.components.iter().all(|part| part.money.currency == cost.money.currency);
-        if !costs.components.is_empty() && same_currency {
-            let sum: Decimal = costs.components.iter().map(|part| part.money.amount).sum();
-            let parts = costs.components.len().to_i64().unwrap_or(i64::MAX);
+        // Tax that is told beside a cost without it is no part of that cost.
+        let beside = |kind| kind == CostComponentKind::Tax && cost.tax == TaxBasis::Excluded;
+        let parts: Vec<_> = costs.components.iter().filter(|part| !beside(part.kind)).collect();
+        let same_currency = parts.iter().all(|part| part.money.currency == cost.money.currency);
+        if !parts.is_empty() && same_currency {
+            let sum: Decimal = parts.iter().map(|part| part.money.amount).sum();
+            let parts = parts.len().to_i64().unwrap_or(i64::MAX);
             if (sum - cost.money.amount).abs() > Decimal::new(parts, digits) {
                 let issue =
                     self.report(IssueCode::MONEY_COMPONENTS_MISMATCH, Severity::Warning, "costs.components");
@@ -835,6 +838,26 @@ mod tests {
             },
             &["warning money.components_mismatch"],
         );
+        // Tax is a part of a cost that includes it, and stands beside one that does not.
+        for (tax, found) in
+            [(TaxBasis::Excluded, &[][..]), (TaxBasis::Included, &["warning money.components_mismatch"])]
+        {
+            finds(
+                |s| {
+                    cost(300, "EUR")(s);
+                    s.costs.cost.as_mut().unwrap().tax = tax;
+                    let part = |kind, minor: i64| {
+                        CostComponent::new(
+                            kind,
+                            Money::from_minor(minor, Currency::parse("EUR").unwrap()).unwrap(),
+                        )
+                    };
+                    let parts = [part(CostComponentKind::Energy, 300), part(CostComponentKind::Tax, 63)];
+                    s.costs.components = parts.into();
+                },
+                found,
+            );
+        }
     }
 
     #[test]

@@ -1,6 +1,13 @@
 //! Signing in: what puts credentials on a request.
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use async_trait::async_trait;
 use base64::{Engine as _, engine::general_purpose::STANDARD};
@@ -56,6 +63,9 @@ pub trait Authenticator: fmt::Debug + Send + Sync {
     /// help. Credentials that were renewed meanwhile, for another request, are kept.
     fn refused(&self, headers: &HeaderMap) -> bool;
 
+    /// Takes note that a request with these `headers` was answered with success.
+    fn accepted(&self, headers: &HeaderMap);
+
     /// All secrets at hand, so that they can be kept out of texts.
     fn secrets(&self) -> Vec<SecretString>;
 }
@@ -77,6 +87,9 @@ impl<A: Authenticator + ?Sized> Authenticator for Arc<A> {
     }
     fn refused(&self, headers: &HeaderMap) -> bool {
         (**self).refused(headers)
+    }
+    fn accepted(&self, headers: &HeaderMap) {
+        (**self).accepted(headers);
     }
     fn secrets(&self) -> Vec<SecretString> {
         (**self).secrets()
@@ -101,6 +114,7 @@ impl Authenticator for NoAuth {
     fn refused(&self, _: &HeaderMap) -> bool {
         false
     }
+    fn accepted(&self, _: &HeaderMap) {}
     fn secrets(&self) -> Vec<SecretString> {
         Vec::new()
     }
@@ -151,8 +165,65 @@ impl Authenticator for StaticHeader {
     fn refused(&self, _: &HeaderMap) -> bool {
         false
     }
+    fn accepted(&self, _: &HeaderMap) {}
     fn secrets(&self) -> Vec<SecretString> {
         vec![self.value.clone()]
+    }
+}
+
+/// The headers that a request was refused with, among its extensions when it is sent again.
+#[derive(Clone)]
+pub(crate) struct Refused(pub(crate) HeaderMap);
+
+/// One of two secret headers of the same name, where it is not known which the provider takes: the one that was taken
+/// last, at the beginning the first. A request that is refused with one is sent once more with the other.
+#[derive(Debug)]
+pub struct EitherHeader {
+    headers: [StaticHeader; 2],
+    is_second: AtomicBool,
+}
+
+impl EitherHeader {
+    /// Begins with the first.
+    pub fn new(first: StaticHeader, second: StaticHeader) -> Self {
+        Self { headers: [first, second], is_second: AtomicBool::new(false) }
+    }
+
+    /// Whether it is the second one that is in `headers`.
+    fn has_second(&self, headers: &HeaderMap) -> bool {
+        let second = &self.headers[1];
+        headers.get(&second.name).map(HeaderValue::as_bytes) == Some(second.value.expose_secret().as_bytes())
+    }
+}
+
+#[async_trait]
+impl Authenticator for EitherHeader {
+    fn endpoints(&self) -> Vec<Url> {
+        Vec::new()
+    }
+    fn sign(&self, request: &mut Request, renewed: bool) -> Result<SignIn> {
+        let is_second = match request.extensions().get::<Refused>() {
+            Some(Refused(headers)) => !self.has_second(headers),
+            None => self.is_second.load(Ordering::Relaxed),
+        };
+        self.headers[usize::from(is_second)].sign(request, renewed)
+    }
+    async fn renew(&self, _: &Channel) -> Result<Duration> {
+        Ok(Duration::ZERO)
+    }
+    fn refused(&self, _: &HeaderMap) -> bool {
+        true
+    }
+    fn accepted(&self, headers: &HeaderMap) {
+        self.is_second.store(self.has_second(headers), Ordering::Relaxed);
+    }
+    fn secrets(&self) -> Vec<SecretString> {
+        // A server may repeat what it has decoded, without the scheme.
+        let values = self.headers.iter().map(|header| header.value.expose_secret());
+        values
+            .flat_map(|value| [value, value.split_once(' ').map_or(value, |(_, rest)| rest)])
+            .map(Into::into)
+            .collect()
     }
 }
 

@@ -48,6 +48,7 @@ impl Client {
             dialect: Dialect::default(),
             headers: HeaderMap::new(),
             unusable: None,
+            identified_by: None,
             clock: Arc::new(Timestamp::now),
             jitter: Arc::new(|ceiling| ceiling.mul_f64(fastrand::f64())),
         }
@@ -193,6 +194,13 @@ pub fn segment(text: &str) -> String {
     segment
 }
 
+/// An identifier for a request, or for several that belong together, in the form of a random UUID.
+pub fn unique_id() -> String {
+    let digits = format!("{:032x}", fastrand::u128(..));
+    let part = |from, to| digits.get(from..to).unwrap_or_default();
+    format!("{}-{}-4{}-a{}-{}", part(0, 8), part(8, 12), part(13, 16), part(17, 20), part(20, 32))
+}
+
 /// What may be asked at a base address of plain `http` on another machine, where whoever is on the way can read and
 /// change everything. `https`, and `http` on this machine, are always fine.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -220,6 +228,7 @@ pub struct ClientBuilder {
     headers: HeaderMap,
     /// A header that was given a value which cannot stand in one.
     unusable: Option<HeaderName>,
+    identified_by: Option<HeaderName>,
     clock: Clock,
     jitter: Jitter,
 }
@@ -276,6 +285,12 @@ impl ClientBuilder {
         }
     }
 
+    /// A header that identifies each sending of a request, as some providers want it: another one for each attempt.
+    pub fn identified_by(mut self, name: HeaderName) -> Self {
+        self.identified_by = Some(name);
+        self
+    }
+
     /// The clock that says when an answer arrived, and what the time is if the provider does not say. The system's
     /// by default.
     pub fn clock(mut self, clock: Arc<dyn Fn() -> Timestamp + Send + Sync>) -> Self {
@@ -312,6 +327,7 @@ impl ClientBuilder {
             dialect,
             mut headers,
             unusable,
+            identified_by,
             clock,
             jitter,
         } = self;
@@ -343,6 +359,7 @@ impl ClientBuilder {
             clock,
             sign_in_origins: endpoints.iter().map(Url::origin).collect(),
             user_agent,
+            identified_by,
         };
         let pipeline = Pipeline {
             lower: Arc::new(lower),

@@ -217,6 +217,17 @@ pub fn list_in<'a>(record: &'a Payload, name: &str) -> (Vec<&'a RawValue>, Optio
     (others, Some(links).filter(|links| !links.is_empty()))
 }
 
+/// The members of a record that are not among those of `known`, an object, and are not null: what no version of an API
+/// has told of. No more than `most`, so that nobody can fill a store with them.
+pub fn unknown(record: &Payload, known: &Value, most: usize) -> Vec<(String, Value)> {
+    let members = serde_json::from_slice::<BTreeMap<Cow<'_, str>, &RawValue>>(record.as_bytes());
+    let others = members.unwrap_or_default().into_iter().filter(|(name, _)| known.get(&**name).is_none());
+    let read = |(name, raw): (Cow<'_, str>, &RawValue)| {
+        Some((name.into_owned(), serde_json::from_str(raw.get()).ok()?))
+    };
+    others.filter_map(read).filter(|(_, value): &(_, Value)| !value.is_null()).take(most).collect()
+}
+
 fn unreadable(expected: &str, text: &str, error: &serde_json::Error, pointer: &str) -> Error {
     use serde_json::error::Category;
     let found = kind_of_body(text);
@@ -654,6 +665,17 @@ mod tests {
         paths.sort();
         assert!(page.rejected.iter().all(|record| record.context.as_deref() == Some(&context)));
         assert_eq!(paths, ["/items/1/id", "/items/2/id", "/items/3"]);
+    }
+
+    #[test]
+    fn members_that_nobody_has_told_of_are_found() {
+        let record =
+            Payload::from(r#"{"id": "a", "vat": {"rate": 21}, "nothing": null, "big": 1e999, "zone": 1}"#);
+        let known = serde_json::json!({"id": null});
+        let names =
+            |most| unknown(&record, &known, most).into_iter().map(|(name, _)| name).collect::<Vec<_>>();
+        assert_eq!((names(9), names(1)), (vec!["vat".to_owned(), "zone".to_owned()], vec!["vat".to_owned()]));
+        assert_eq!(unknown(&Payload::from("no record"), &known, 9), []);
     }
 
     #[test]

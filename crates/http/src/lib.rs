@@ -12,9 +12,9 @@
 //! | [`Transport`] | sends one request, once; the seam for tests and other HTTP stacks |
 //! | [`Policy`], [`Quota`] | attempts, pauses, time limits, requests per time: plain values |
 //! | [`Dialect`] | how a provider deviates from plain HTTP |
-//! | [`Authenticator`] | [`NoAuth`], [`StaticHeader`], [`OAuth2`]; tokens outlive the process in a [`TokenStore`] |
+//! | [`Authenticator`] | [`NoAuth`], [`StaticHeader`], [`EitherHeader`], [`OAuth2`]; tokens outlive the process in a [`TokenStore`] |
 //! | [`json`], [`array`](fn@array), [`records`], [`record`] | from bytes to typed records, one bad field at a time |
-//! | [`link::next`], [`LinkPlace`], [`OffsetPlace`] | the next page, by `Link` headers or by offset |
+//! | [`link::next`], [`LinkPlace`], [`OffsetPlace`], [`SlidingPlace`] | the next page, by `Link` headers or by offset |
 //! | `webhook` (a feature) | signatures of what a provider sends by itself |
 //! | [`Link`], [`OneOrMany`] | shapes for generated types |
 //! | [`PlainHttp`] | what may be asked without `https`, for servers in a network of one's own |
@@ -78,12 +78,14 @@ mod auth;
 mod client;
 mod decode;
 mod dialect;
+mod instant;
 pub mod link;
 mod oauth;
 mod paging;
 mod pipeline;
 mod policy;
 mod quota;
+mod sliding;
 mod text;
 mod token;
 mod transport;
@@ -93,17 +95,19 @@ mod wire;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-pub use auth::{Authenticator, NoAuth, SignIn, StaticHeader};
-pub use client::{Client, ClientBuilder, PlainHttp, segment};
+pub use auth::{Authenticator, EitherHeader, NoAuth, SignIn, StaticHeader};
+pub use client::{Client, ClientBuilder, PlainHttp, segment, unique_id};
 pub use decode::{
-    Decodable, Decoded, array, complete, items, json, list_in, member, raw, record, records, text,
+    Decodable, Decoded, array, complete, items, json, list_in, member, raw, record, records, text, unknown,
 };
 pub use dialect::{Dialect, problem};
+pub use instant::utc;
 pub use oauth::{BodyFormat, CredentialsIn, OAuth2, token_url};
 pub use paging::{LinkPlace, OffsetPlace};
 pub use pipeline::{Answer, Channel};
 pub use policy::{Policy, RetryBudget};
 pub use quota::Quota;
+pub use sliding::{NextPage, SlidingPlace};
 pub use token::{MemoryTokenStore, StoredToken, TokenStore};
 #[cfg(feature = "reqwest")]
 pub use transport::ReqwestTransport;

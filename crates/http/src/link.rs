@@ -2,7 +2,7 @@
 
 use charging_sessions_core::{Error, ErrorKind, Result};
 use http::{HeaderMap, header};
-use url::form_urlencoded;
+use url::{Url, form_urlencoded};
 
 /// The query of the `rel="next"` target, percent-encoded as it came; `None` if there is no next page.
 ///
@@ -42,6 +42,29 @@ pub fn with_conditions<'a>(query: &str, conditions: impl IntoIterator<Item = (&'
     let named: Vec<_> = form_urlencoded::parse(query.as_bytes()).map(|(name, _)| name.into_owned()).collect();
     let forgotten = conditions.into_iter().filter(|(name, _)| !named.iter().any(|named| named == name));
     form_urlencoded::Serializer::new(query.to_owned()).extend_pairs(forgotten).finish()
+}
+
+/// The path of an address that the provider names, absolute or relative to `ours`. Scheme and port are not looked at,
+/// because they are often those of a machine behind a gateway. Another host is another matter: the credentials would go
+/// there. `what` says what is there, for the message.
+///
+/// # Errors
+///
+/// [`ErrorKind::Protocol`] if there is no address that can be used, [`ErrorKind::Config`] if it is on another host, or
+/// has a query.
+pub fn path(ours: &Url, named: Option<&str>, what: &str) -> Result<String> {
+    let url = named.and_then(|named| ours.join(named.trim()).ok()).ok_or_else(|| {
+        Error::new(ErrorKind::Protocol, format!("the provider names no usable address for {what}"))
+    })?;
+    if url.host_str() == ours.host_str() && url.query().is_none() {
+        return Ok(url.path().to_owned());
+    }
+    let host = url.host_str().unwrap_or_default().escape_debug().to_string();
+    let text = format!(
+        "the address that the provider names for {what} is on the host {host}, or has a query, and no credentials are \
+         sent there: if that is right, configure the address itself"
+    );
+    Err(Error::new(ErrorKind::Config, text))
 }
 
 fn query(target: &str) -> Result<Option<String>> {
@@ -114,6 +137,17 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    #[test]
+    fn an_address_is_read_for_its_path_and_not_followed_to_another_host() {
+        let ours = "https://a.example/ocpi/versions".parse().unwrap();
+        let of = |named| path(&ours, named, "its details").map_err(|error| error.kind());
+        assert_eq!(of(Some("http://a.example:8080/ocpi/2.2.1")), Ok("/ocpi/2.2.1".to_owned()));
+        assert_eq!(of(Some(" 2.2.1 ")), Ok("/ocpi/2.2.1".to_owned()));
+        assert_eq!(of(Some("https://b.example/ocpi/2.2.1")), Err(ErrorKind::Config));
+        assert_eq!(of(Some("https://a.example/?module=cdrs")), Err(ErrorKind::Config));
+        assert_eq!((of(None), of(Some("https://["))), (Err(ErrorKind::Protocol), Err(ErrorKind::Protocol)));
+    }
 
     fn of(values: &[&str]) -> Result<Option<String>> {
         let mut headers = HeaderMap::new();

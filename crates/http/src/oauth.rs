@@ -275,6 +275,8 @@ impl Authenticator for OAuth2 {
         true
     }
 
+    fn accepted(&self, _: &HeaderMap) {}
+
     fn secrets(&self) -> Vec<SecretString> {
         let state = lock(&self.state);
         let unsaved = state.unsaved.iter().flat_map(|t| [Some(&t.access_token), t.refresh_token.as_ref()]);

@@ -14,7 +14,7 @@ use std::{
 
 use bytes::Bytes;
 use charging_sessions_core::{Error, ErrorKind, Result};
-use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, header};
 use jiff::Timestamp;
 use secrecy::SecretString;
 use tokio::{
@@ -26,7 +26,8 @@ use url::{Origin, Url};
 
 use crate::{
     Authenticator, Dialect, Policy, Request, Response, SignIn, Transport,
-    auth::secrets_in,
+    auth::{Refused, secrets_in},
+    client::unique_id,
     dialect::{by_status, is_retried, sentence},
     oauth::MOST_REFUSALS,
     policy::Budget,
@@ -81,6 +82,8 @@ pub(crate) struct Lower {
     pub(crate) sign_in_origins: Vec<Origin>,
     /// Also for token requests: some gateways turn away whoever does not say what it is.
     pub(crate) user_agent: HeaderValue,
+    /// The header that tells one sending of a request from another.
+    pub(crate) identified_by: Option<HeaderName>,
 }
 
 impl Channel {
@@ -134,6 +137,9 @@ impl Lower {
     /// The innermost two stages. Also says how long they took.
     async fn exchange(&self, mut request: Request, limit: Duration) -> Result<(Response, Duration)> {
         request.headers_mut().entry(header::USER_AGENT).or_insert_with(|| self.user_agent.clone());
+        if let (Some(name), Ok(id)) = (&self.identified_by, HeaderValue::from_str(&unique_id())) {
+            request.headers_mut().insert(name, id);
+        }
         let began = Instant::now();
         let sent = timeout(limit, self.transport.send(request, &self.policy.limits)).await;
         let response = sent.map_err(|_| {
@@ -305,12 +311,14 @@ impl Pipeline {
             }
             let Some(kind) = classified.or_else(|| by_status(status)) else {
                 self.refusals.store(0, Ordering::Relaxed);
+                self.auth.accepted(&headers);
                 return Ok(self.lower.answer(response, took));
             };
             if kind == ErrorKind::Unauthenticated {
                 if std::mem::take(may_renew) && self.auth.refused(&headers) {
                     debug!(status = status.as_u16(), "the credentials are stale");
                     target = request.clone();
+                    target.extensions_mut().insert(Refused(headers));
                     redirects = 0;
                     continue;
                 }

@@ -138,6 +138,8 @@ fn beside(before: &ChargingSession, session: &ChargingSession) -> Option<(IssueC
     if (&one.account, one.kind) != (&other.account, other.kind)
         || one == other
         || !is_same_place(before, session)
+        || names(before, other)
+        || names(session, one)
     {
         return None;
     }
@@ -146,6 +148,11 @@ fn beside(before: &ChargingSession, session: &ChargingSession) -> Option<(IssueC
         return Some((IssueCode::REL_DUPLICATE, Severity::Warning));
     }
     (overlap(before, session)? > SKEW).then_some((IssueCode::REL_OVERLAP, Severity::Warning))
+}
+
+/// Whether a record says itself what it has to do with the other, as one does that takes it back.
+fn names(session: &ChargingSession, other: &SessionKey) -> bool {
+    session.identity.related.iter().any(|relation| relation.key == *other)
 }
 
 /// What a record was plugged into, and what was plugged in: by identifier, or by name where a provider has names only.

@@ -157,6 +157,7 @@ impl Authenticator for Stubborn {
     fn refused(&self, _: &HeaderMap) -> bool {
         false
     }
+    fn accepted(&self, _: &HeaderMap) {}
     fn secrets(&self) -> Vec<SecretString> {
         self.0.secrets()
     }

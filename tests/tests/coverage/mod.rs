@@ -195,6 +195,9 @@ impl Schemas {
             (Some("number"), _) => vec![json!(20.5), json!(21.5)],
             (Some("object") | None, _) => vec![json!({"any": 1}), json!({"any": 2})],
             _ if name_is(names, "currency") => vec![json!("GBP"), json!("EUR")],
+            _ if name_is(names, "latitude") || name_is(names, "longitude") => {
+                vec![json!("51.5"), json!("52.5")]
+            }
             _ if name_is(names, "unit") => unit(path),
             _ if name_is(names, "type") => vec![json!("EV"), json!("ChargePoint")],
             _ if name_is(names, "price") || path.ends_with("_sub_unit") => vec![json!("20.5"), json!("21.5")],

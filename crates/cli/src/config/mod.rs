@@ -10,7 +10,9 @@ use std::{
 use charging_sessions::{
     AccountId, AssetSource, ChargingSessionSource, Error, Money, ProviderId, RecordKind, der_connect,
     ev_energy::{self, Expand},
-    evcc, podero,
+    evcc,
+    ocpi::{self, Module},
+    podero,
 };
 use charging_sessions_http::Transport;
 use etcetera::{BaseStrategy as _, base_strategy};
@@ -199,7 +201,7 @@ impl Account {
                 (kinds, source, None)
             }
             Provider::Evcc => {
-                let mut config = evcc::Config::new(self.provider.base_url());
+                let mut config = evcc::Config::local();
                 config.account = self.name.clone();
                 self.options.apply_to_evcc(&mut config);
                 config.credentials = match secret {
@@ -209,6 +211,18 @@ impl Account {
                 };
                 let source = Arc::new(evcc::Evcc::with_transport(config, requests.clone())?);
                 (&[RecordKind::PlugIn], source, None)
+            }
+            Provider::Ocpi => {
+                // The options hold the addresses, of which there is one at least.
+                let mut config = ocpi::Config::direct(ocpi::Version::ALL[0], required());
+                config.account = self.name.clone();
+                self.options.apply_to_ocpi(&mut config, self.since);
+                let source = ocpi::Ocpi::with_transport(config, requests.clone())?;
+                let module = self.options.module.unwrap_or(Module::Sessions);
+                let source = if module == Module::Cdrs { source.cdrs() } else { source };
+                let kinds: &[_] =
+                    if module == Module::Cdrs { &[RecordKind::BillingRecord] } else { &[RecordKind::PlugIn] };
+                (kinds, Arc::new(source), None)
             }
             Provider::Podero => {
                 let organisation = self.options.organisation.as_deref().unwrap_or_default();
@@ -300,14 +314,14 @@ fn read_account(
         }
     }
     table.only(&keys(provider))?;
-    let elsewhere = ["base_url", "token_url", "plain_http"];
+    let elsewhere = ["base_url", "token_url", "plain_http", "sessions_url", "cdrs_url"];
     if let Some(key) = elsewhere.iter().find(|key| !trusted && table.get(key).is_some()) {
         return Err(table.wrong(key, untrusted(key)));
     }
 
     let client_id = match table.text("client_id")? {
         Some(client_id) => client_id,
-        None if provider.is_open() => String::new(),
+        None if provider.is_open() || provider.is_token_only() => String::new(),
         None => return Err(missing("client_id", "the provider gives it to you")),
     };
     let client_secret = read_secret(file, &table, "client_secret", trusted)?;

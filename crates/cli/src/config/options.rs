@@ -1,10 +1,15 @@
 //! What an account may have besides its credentials, on the command line and in the configuration alike.
 
 use charging_sessions::{
-    AssetRef, Currency, der_connect, ev_energy, ev_energy::Expand, evcc, evcc::PlainHttp, podero,
+    AssetRef, Currency, der_connect, ev_energy,
+    ev_energy::Expand,
+    evcc,
+    evcc::PlainHttp,
+    ocpi::{self, Module, Party, TokenForm, Version},
+    podero,
 };
 use charging_sessions_http::{Policy, Quota, Url};
-use jiff::{SignedDuration, tz::TimeZone};
+use jiff::{SignedDuration, civil::Date, tz::TimeZone};
 
 use super::table::Table;
 use crate::{args::length, exit::Failure, provider::Provider};
@@ -15,7 +20,7 @@ pub(crate) struct Options {
     /// The organisation whose users' sessions are read. Podero only, where it is needed.
     #[arg(long, value_name = "ID", required_if_eq("provider", "podero"))]
     pub(crate) organisation: Option<String>,
-    /// The root of the API, if it is not the provider's own.
+    /// The root of the API, if it is not the provider's own. For OCPI, where the party lists its versions.
     #[arg(long, value_name = "URL")]
     pub(crate) base_url: Option<Url>,
     /// Where tokens are issued, if it is not the provider's own.
@@ -59,6 +64,27 @@ pub(crate) struct Options {
     /// The IANA time zone of the site, which is kept with each session. evcc only.
     #[arg(long, value_name = "ZONE", value_parser = zone_name)]
     pub(crate) site_time_zone: Option<String>,
+    /// What to list: sessions, or cdrs for what was billed. OCPI only.
+    #[arg(long, value_name = "NAME", value_parser = module)]
+    pub(crate) module: Option<Module>,
+    /// The version to speak, such as 2.2.1; the latest in common unless given. OCPI only.
+    #[arg(long, value_name = "NUMBER", value_parser = version)]
+    pub(crate) ocpi_version: Option<Version>,
+    /// How the token is written: auto, raw or base64. OCPI only.
+    #[arg(long, value_name = "FORM", value_parser = token_form)]
+    pub(crate) token_form: Option<TokenForm>,
+    /// Who we are behind a hub, such as NL-TNM. OCPI only.
+    #[arg(long, value_name = "PARTY", value_parser = party)]
+    pub(crate) from_party: Option<Party>,
+    /// Whose records are wanted behind a hub, such as BE-BEC. OCPI only.
+    #[arg(long, value_name = "PARTY", value_parser = party)]
+    pub(crate) to_party: Option<Party>,
+    /// Where sessions are, if not where the list of versions says. OCPI only.
+    #[arg(long, value_name = "URL")]
+    pub(crate) sessions_url: Option<Url>,
+    /// Where charge detail records are, if not where the list of versions says. OCPI only.
+    #[arg(long, value_name = "URL")]
+    pub(crate) cdrs_url: Option<Url>,
 }
 
 /// The keys of an account that every provider has.
@@ -66,13 +92,20 @@ const COMMON: [&str; 7] =
     ["provider", "client_id", "client_secret", "base_url", "token_url", "quota", "since"];
 
 /// The keys of one provider alone.
-const OWN: [(&str, Provider); 13] = [
+const OWN: [(&str, Provider); 20] = [
     ("acting_user", Provider::EvEnergy),
     ("mode", Provider::EvEnergy),
     ("expand", Provider::EvEnergy),
     ("plug_ins", Provider::EvEnergy),
     ("longest_stay", Provider::EvEnergy),
     ("with_intervals", Provider::EvEnergy),
+    ("module", Provider::Ocpi),
+    ("ocpi_version", Provider::Ocpi),
+    ("token_form", Provider::Ocpi),
+    ("from_party", Provider::Ocpi),
+    ("to_party", Provider::Ocpi),
+    ("sessions_url", Provider::Ocpi),
+    ("cdrs_url", Provider::Ocpi),
     ("organisation", Provider::Podero),
     ("scope", Provider::DerConnect),
     ("longest_session", Provider::DerConnect),
@@ -85,8 +118,13 @@ const OWN: [(&str, Provider); 13] = [
 /// All keys of an account at `provider`.
 pub(crate) fn keys(provider: Provider) -> Vec<&'static str> {
     let own = OWN.iter().filter(|(_, owner)| *owner == provider).map(|(key, _)| *key);
-    let common = COMMON.into_iter().filter(|key| !(provider.is_open() && *key == "token_url"));
-    common.chain(own).collect()
+    // A token is all that a party gives out, and a server at home signs nobody in.
+    let is_known = |key: &&str| match *key {
+        "client_id" => !provider.is_token_only(),
+        "token_url" => !provider.is_open() && !provider.is_token_only(),
+        _ => true,
+    };
+    COMMON.into_iter().filter(is_known).chain(own).collect()
 }
 
 /// The provider that alone knows `key`.
@@ -124,6 +162,13 @@ impl Options {
             plain_http: read(table, "plain_http", plain_http)?,
             currency: read(table, "currency", currency)?,
             site_time_zone: read(table, "site_time_zone", zone_name)?,
+            module: read(table, "module", module)?,
+            ocpi_version: read(table, "ocpi_version", version)?,
+            token_form: read(table, "token_form", token_form)?,
+            from_party: read(table, "from_party", party)?,
+            to_party: read(table, "to_party", party)?,
+            sessions_url: table.parsed("sessions_url", url)?,
+            cdrs_url: table.parsed("cdrs_url", url)?,
         };
         if let Some(entities) = table.table("entities")? {
             entities.only(&["vehicles", "charge_points"])?;
@@ -152,6 +197,13 @@ impl Options {
             plain_http: self.plain_http.or(others.plain_http),
             currency: self.currency.or(others.currency),
             site_time_zone: self.site_time_zone.or(others.site_time_zone),
+            module: self.module.or(others.module),
+            ocpi_version: self.ocpi_version.or(others.ocpi_version),
+            token_form: self.token_form.or(others.token_form),
+            from_party: self.from_party.or(others.from_party),
+            to_party: self.to_party.or(others.to_party),
+            sessions_url: self.sessions_url.or(others.sessions_url),
+            cdrs_url: self.cdrs_url.or(others.cdrs_url),
         }
     }
 
@@ -163,6 +215,13 @@ impl Options {
             ("expand", !self.expand.is_empty()),
             ("plug_ins", self.plug_ins),
             ("longest_stay", self.longest_stay.is_some()),
+            ("module", self.module.is_some()),
+            ("ocpi_version", self.ocpi_version.is_some()),
+            ("token_form", self.token_form.is_some()),
+            ("from_party", self.from_party.is_some()),
+            ("to_party", self.to_party.is_some()),
+            ("sessions_url", self.sessions_url.is_some()),
+            ("cdrs_url", self.cdrs_url.is_some()),
             ("organisation", self.organisation.is_some()),
             ("scope", self.scope.is_some()),
             ("longest_session", self.longest_session.is_some()),
@@ -190,6 +249,9 @@ impl Options {
             Some((key, _)) => Err(format!("{} cannot be used with {}", spelt(key), spelt("plug_ins"))),
             None if self.longest_stay.is_some() && !self.plug_ins => {
                 Err(format!("{} is for {} only", spelt("longest_stay"), spelt("plug_ins")))
+            }
+            None if provider == Provider::Ocpi && self.has_no_address() => {
+                Err(format!("{} is missing: it is where the party lists its versions", spelt("base_url")))
             }
             None if provider == Provider::Podero && self.organisation.is_none() => Err(format!(
                 "{} is missing: Podero needs the organisation's identifier",
@@ -224,6 +286,26 @@ impl Options {
         self.limit(&mut config.policy);
         config.currency = self.currency;
         config.zone.clone_from(&self.site_time_zone);
+    }
+
+    /// Whether nobody says where the module is, and what it speaks there.
+    fn has_no_address(&self) -> bool {
+        let url = if self.module == Some(Module::Cdrs) { &self.cdrs_url } else { &self.sessions_url };
+        self.base_url.is_none() && (url.is_none() || self.ocpi_version.is_none())
+    }
+
+    pub(super) fn apply_to_ocpi(&self, config: &mut ocpi::Config, since: Option<Date>) {
+        self.limit(&mut config.policy);
+        set(&mut config.token_form, self.token_form.as_ref());
+        config.versions_url.clone_from(&self.base_url);
+        config.sessions_url.clone_from(&self.sessions_url);
+        config.cdrs_url.clone_from(&self.cdrs_url);
+        config.version = self.ocpi_version;
+        config.from.clone_from(&self.from_party);
+        config.to.clone_from(&self.to_party);
+        // What started on that day, in whatever zone, was not changed before the day before it in UTC.
+        let since = since.and_then(|day| day.yesterday().ok()?.to_zoned(TimeZone::UTC).ok());
+        set(&mut config.history_from, since.map(|since| since.timestamp()).as_ref());
     }
 
     pub(super) fn apply_to_podero(&self, config: &mut podero::Config) {
@@ -285,6 +367,31 @@ fn zone_name(name: &str) -> Result<String, String> {
 fn span(text: &str) -> Result<SignedDuration, String> {
     let span = length(text)?;
     if span.is_positive() { Ok(span) } else { Err("must be above zero".into()) }
+}
+
+fn module(word: &str) -> Result<Module, String> {
+    let found = Module::ALL.into_iter().find(|module| module.as_str() == word);
+    found.ok_or_else(|| "sessions or cdrs".to_owned())
+}
+
+fn version(number: &str) -> Result<Version, String> {
+    Version::named(number).ok_or_else(|| "2.1.1, 2.2.1 or 2.3.0".to_owned())
+}
+
+fn token_form(word: &str) -> Result<TokenForm, String> {
+    Ok(match word {
+        "auto" => TokenForm::Auto,
+        "raw" => TokenForm::Raw,
+        "base64" => TokenForm::Base64,
+        _ => return Err("auto, raw or base64".to_owned()),
+    })
+}
+
+fn party(text: &str) -> Result<Party, String> {
+    let is_party = |country: &str, id: &str| country.len() == 2 && id.len() == 3 && text.is_ascii();
+    let parts = text.split_once(['-', '*']).filter(|(country, id)| is_party(country, id));
+    let (country, id) = parts.ok_or_else(|| "a country and a party such as NL-TNM".to_owned())?;
+    Ok(Party::new(country, id))
 }
 
 fn expand(word: &str) -> Result<Expand, String> {

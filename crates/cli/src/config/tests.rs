@@ -280,12 +280,12 @@ fn mistakes_of_a_file_are_told_with_their_line() {
         ("[accounts.'a/b']", "c.toml:1: an account name has 1 to 64 visible characters and no `/`"),
         (
             "[accounts.a]",
-            "c.toml:1: `provider` is missing in accounts.a: known are `der-connect`, `ev-energy`, `evcc` and `podero`",
+            "c.toml:1: `provider` is missing in accounts.a: known are `der-connect`, `ev-energy`, `evcc`, `ocpi` and `podero`",
         ),
         ("[accounts.a]\nprovider = 'ev-enrgy'", "c.toml:2: unknown provider: did you mean `ev-energy`?"),
         (
             "[accounts.a]\nprovider = 'octopus'",
-            "c.toml:2: unknown provider: known are `der-connect`, `ev-energy`, `evcc` and `podero`",
+            "c.toml:2: unknown provider: known are `der-connect`, `ev-energy`, `evcc`, `ocpi` and `podero`",
         ),
         (
             "[accounts.a]\nprovider = 'ev-energy'",

@@ -51,6 +51,13 @@ impl Cost {
     pub fn new(money: Money, basis: CostBasis) -> Self {
         Self { money, tax: TaxBasis::Unknown, basis }
     }
+
+    /// Says whether tax is in it.
+    #[must_use]
+    pub fn with_tax(mut self, tax: TaxBasis) -> Self {
+        self.tax = tax;
+        self
+    }
 }
 
 open_enum! {
@@ -105,6 +112,13 @@ impl CostComponent {
     /// A part of a cost.
     pub fn new(kind: CostComponentKind, money: Money) -> Self {
         Self { kind, money, tax: TaxBasis::Unknown, quantity: None, unit: None }
+    }
+
+    /// Says whether tax is in it.
+    #[must_use]
+    pub fn with_tax(mut self, tax: TaxBasis) -> Self {
+        self.tax = tax;
+        self
     }
 }
 

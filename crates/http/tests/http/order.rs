@@ -47,6 +47,7 @@ impl Authenticator for Noted {
     fn refused(&self, _: &HeaderMap) -> bool {
         false
     }
+    fn accepted(&self, _: &HeaderMap) {}
     fn secrets(&self) -> Vec<SecretString> {
         Vec::new()
     }

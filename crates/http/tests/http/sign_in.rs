@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use charging_sessions_core::ErrorKind;
 use charging_sessions_http::{
-    BodyFormat, Client, CredentialsIn, Dialect, OAuth2, Policy, Quota, StaticHeader,
+    BodyFormat, Client, CredentialsIn, Dialect, EitherHeader, OAuth2, Policy, Quota, StaticHeader,
     http::{HeaderValue, header},
 };
 use tokio::time::sleep;
@@ -177,6 +177,35 @@ async fn a_refused_key_is_not_shown_again_and_again() {
         assert_eq!(get(&client).await.unwrap_err().kind(), ErrorKind::Unauthenticated);
     }
     assert_eq!(script.calls().len(), 5, "one, one that was fine, and three in a row");
+}
+
+#[tokio::test(start_paused = true)]
+async fn of_two_keys_the_one_that_is_taken_is_found_and_kept() {
+    let either =
+        || EitherHeader::new(StaticHeader::bearer(&"first".into()), StaticHeader::bearer(&"second".into()));
+    for taken in ["first", "second"] {
+        let script = Script::new(move |_, call| if call.bearer() == taken { ok() } else { status(401) });
+        let client = builder(&script).auth(either()).build().unwrap();
+        for _ in 0..3 {
+            get(&client).await.unwrap();
+        }
+        assert_eq!(script.calls().len(), if taken == "first" { 3 } else { 4 });
+    }
+    // None of them, and a server that fails in odd ways at the second: what was taken last is what is tried first.
+    let script = Script::new(|_, call| status(if call.bearer() == "first" { 401 } else { 503 }));
+    let client = builder(&script).auth(either()).build().unwrap();
+    assert_eq!(get(&client).await.unwrap_err().kind(), ErrorKind::Unauthenticated);
+    let sent: Vec<_> = script.calls().iter().map(|call| call.bearer().to_owned()).collect();
+    assert_eq!(sent, ["first", "second", "first"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn each_sending_has_an_identifier_of_its_own() {
+    let script = Script::new(|n, _| if n == 0 { status(503) } else { ok() });
+    let client = builder(&script).identified_by("x-request-id".parse().unwrap()).build().unwrap();
+    get(&client).await.unwrap();
+    let ids: Vec<_> = script.calls().iter().map(|call| call.headers["x-request-id"].clone()).collect();
+    assert!(ids.len() == 2 && ids[0] != ids[1] && ids[0].len() == 36, "{ids:?}");
 }
 
 #[tokio::test(start_paused = true)]

@@ -131,6 +131,11 @@ impl Config {
     /// Where a server at home is, unless it was set up otherwise.
     pub const LOCAL: &str = "http://evcc.local:7070/";
 
+    /// The server at [`LOCAL`](Self::LOCAL). Plain `http` to it has still to be allowed.
+    pub fn local() -> Self {
+        Self::new(Self::LOCAL.parse().expect("a valid URL"))
+    }
+
     /// A server without a proxy, which is reached by `https` or on this machine.
     pub fn new(base_url: Url) -> Self {
         Self {

@@ -11,6 +11,7 @@
 //! | [`der_connect`] | DER-Connect, charge sessions |
 //! | [`ev_energy`] | ev.energy API v2 |
 //! | [`evcc`] | evcc |
+//! | [`ocpi`] | a party that speaks OCPI 2.1.1, 2.2.1 and 2.3.0 |
 //! | [`podero`] | Podero Partner API v2.0 |
 //!
 //! What every sandbox offers, whoever it imitates:
@@ -30,6 +31,7 @@ pub mod evcc;
 mod fault;
 mod gate;
 mod limit;
+pub mod ocpi;
 pub mod podero;
 mod query;
 mod random;

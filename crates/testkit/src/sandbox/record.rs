@@ -10,14 +10,19 @@ use http::{HeaderMap, Request, StatusCode, header};
 use tokio::time::Instant;
 
 /// Headers worth keeping: they decide what is answered.
-const OF_INTEREST: [&str; 8] = [
+const OF_INTEREST: [&str; 13] = [
     "accept",
     "accept-encoding",
     "authorization",
     "content-type",
     "evenergy-user",
     "evenergy-version",
+    "ocpi-from-country-code",
+    "ocpi-from-party-id",
+    "ocpi-to-country-code",
+    "ocpi-to-party-id",
     "user-agent",
+    "x-correlation-id",
     "x-request-id",
 ];
 
