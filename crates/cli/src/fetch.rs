@@ -69,8 +69,11 @@ pub(crate) async fn run(args: FetchArgs, shared: &SharedArgs) -> Result<Code, Fa
     let now = Timestamp::now();
     let since = || account.since(&config.zone).and_then(|since| TimeWindow::new(since, now));
     let window = args.span.window(&config.zone, now)?.or_else(since);
-    let query = query(&args, window.map(|window| read::started_in(&*built.source, window)));
-    let mut listing = read::everything(&*built.source, query).await?;
+    let asked = || query(&args, window.map(|window| read::started_in(&*built.source, window)));
+    let mut listing = read::everything(&*built.source, asked()).await?;
+    for (_, source) in &built.more {
+        listing.add(read::everything(&**source, asked()).await?);
+    }
     read::clip(&mut listing, window);
     output::print(&listing, args.output.format, &config.zone)
 }

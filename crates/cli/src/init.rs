@@ -184,8 +184,8 @@ const OCPI: &str = r#"
 # Where the party lists its versions.
 base_url = "https://cpo.example/ocpi/versions"
 
-# What to list: sessions, or cdrs for what was billed.
-#module = "cdrs"
+# What to list: sessions, cdrs for what was billed, or both.
+#module = "both"
 
 # The version to speak; the latest that both sides know unless given.
 #ocpi_version = "2.2.1"

@@ -16,6 +16,15 @@ pub(crate) struct Listing {
     pub(crate) pages: usize,
 }
 
+impl Listing {
+    /// Adds another listing, of other records.
+    pub(crate) fn add(&mut self, other: Self) {
+        self.sessions.extend(other.sessions);
+        self.rejected.extend(other.rejected);
+        self.pages += other.pages;
+    }
+}
+
 /// Sessions that started in `window`, or at least all of those, of a source that cannot be asked for them: what started
 /// then was changed since.
 pub(crate) fn started_in(source: &dyn ChargingSessionSource, window: TimeWindow) -> SessionQuery {

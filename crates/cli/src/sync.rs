@@ -15,7 +15,7 @@ use serde_json::json;
 
 use crate::{
     args::{SharedArgs, length},
-    config::{Account, Config},
+    config::{Account, Built, Config},
     exit::{Code, Failure},
     progress::{Progress, print, tell},
     quarantine::{self, Retried},
@@ -105,14 +105,24 @@ impl<'a> Runs<'a> {
         if self.stop.is_cancelled() {
             return Ok(Code::Later);
         }
-        match self.read(account).await {
-            Ok(report) => done(&report, self.wanted.json),
-            Err(failure) => failed(account, &failure, self.wanted.json),
+        let mut built = match account.build(Arc::clone(&self.transport)).await {
+            Ok(built) => built,
+            Err(failure) => return failed(account, &failure, self.wanted.json),
+        };
+        let mut codes = Vec::new();
+        let more = std::mem::take(&mut built.more);
+        let first = (built.kinds, Arc::clone(&built.source));
+        for (kinds, source) in [first].into_iter().chain(more) {
+            (built.kinds, built.source) = (kinds, source);
+            codes.push(match self.read(account, &built).await {
+                Ok(report) => done(&report, self.wanted.json)?,
+                Err(failure) => failed(account, &failure, self.wanted.json)?,
+            });
         }
+        Ok(Code::of_all(codes))
     }
 
-    async fn read(&self, account: &Account) -> Result<Report, Failure> {
-        let built = account.build(Arc::clone(&self.transport)).await?;
+    async fn read(&self, account: &Account, built: &Built) -> Result<Report, Failure> {
         let key = Key { provider: built.provider, account: built.account.clone() };
         if !self.wanted.dry_run {
             let Retried { read, .. } = quarantine::retry(&*self.store, &key, self.config, false).await?;
@@ -122,14 +132,14 @@ impl<'a> Runs<'a> {
         }
         let (progress, sent) = (Progress::of(account.name.clone()), Arc::clone(&built.requests));
         let requests = Arc::clone(&built.requests);
-        let mut sync = AccountSync::new(built.source, Arc::clone(&self.store), key, built.kinds)
+        let mut sync = AccountSync::new(Arc::clone(&built.source), Arc::clone(&self.store), key, built.kinds)
             .full(self.wanted.full)
             .dry_run(self.wanted.dry_run)
             .stop(self.stop.clone())
             .observer(move |event| progress.show(event, sent.requests()))
             .requests(move || requests.requests());
-        if let Some(assets) = built.assets {
-            sync = sync.assets(assets);
+        if let Some(assets) = &built.assets {
+            sync = sync.assets(Arc::clone(assets));
         }
         if let Some(since) = self.wanted.since.or_else(|| account.since(&self.config.zone)) {
             sync = sync.since(since);

@@ -21,6 +21,7 @@ use charging_sessions_testkit::{
         Fault, Running,
         ev_energy::{EvEnergySandbox, Mutation},
         evcc::EvccSandbox,
+        ocpi::{Module, OcpiSandbox},
     },
 };
 use common::{Ran, program, run, run_beside};
@@ -245,6 +246,51 @@ async fn records_of_the_quarantine_are_tried_again() {
     let shown: Value = serde_json::from_str(&shown.out).unwrap();
     assert_eq!(shown["session"]["energy"]["readings"][0]["energy_wh"], "9000", "{shown}");
     assert_eq!(ran(&home, &["quarantine", "--json"]).await.out.lines().count(), 1);
+}
+
+/// A party that lists what was charged and what was billed for it, some of it taken back and billed anew.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_billed_and_taken_back_counts_once() {
+    let sandbox = OcpiSandbox::builder().seed(3).dirt(false).token("s3cret-of-the-client").build();
+    let sandbox = sandbox.start().await.unwrap();
+    let home = tempfile::tempdir().unwrap();
+    let text = format!(
+        "store = 'sessions.sqlite'\ntime_zone = 'Europe/London'\n\
+         [accounts.party]\nprovider = 'ocpi'\nclient_secret = {{ env = 'SECRET' }}\nmodule = 'both'\n\
+         ocpi_version = '2.2.1'\nbase_url = '{}'\n",
+        sandbox.versions_url()
+    );
+    fs::write(home.path().join("config.toml"), text).unwrap();
+    let synced = ran(&home, &["sync", "--json"]).await;
+    assert_eq!((synced.code, synced.out.lines().count()), (0, 2), "{}{}", synced.out, synced.err);
+
+    // By hand, from the records as they are: kWh, and money without tax.
+    let (sessions, cdrs) = (sandbox.truth(Module::Sessions), sandbox.truth(Module::Cdrs));
+    let (sessions, cdrs) = (sessions.as_array().unwrap(), cdrs.as_array().unwrap());
+    let text = |record: &Value, name: &str| record[name].as_str().unwrap_or_default().to_owned();
+    let taken_back: BTreeSet<_> = cdrs.iter().map(|cdr| text(cdr, "credit_reference_id")).collect();
+    let billed: BTreeSet<_> = cdrs.iter().map(|cdr| text(cdr, "session_id")).collect();
+    let energy = |record: &Value, name: &str| (record[name].as_f64().unwrap() * 1e6).round() as i64;
+    let bills = cdrs.iter().filter(|cdr| cdr["credit"] != true && !taken_back.contains(&text(cdr, "id")));
+    let mut expected: i64 = bills.map(|cdr| energy(cdr, "total_energy")).sum();
+    let ended = |session: &&Value| session["status"] == "COMPLETED";
+    let unbilled = sessions.iter().filter(|session| !billed.contains(&text(session, "id"))).filter(ended);
+    let unbilled: Vec<_> = unbilled.collect();
+    expected += unbilled.iter().map(|session| energy(session, "kwh")).sum::<i64>();
+    let cost = |record: &&Value| {
+        (record["total_cost"]["excl_vat"].as_f64().unwrap_or_default() * 1e4).round() as i64
+    };
+    let expected_cost =
+        cdrs.iter().map(|cdr| cost(&cdr)).sum::<i64>() + unbilled.iter().map(cost).sum::<i64>();
+    assert!(taken_back.len() > 1 && billed.len() > 1, "the sandbox takes bills back");
+
+    let sums = ran(&home, &["summary", "--by", "provider", "--format", "json"]).await;
+    let sums: Vec<Value> = serde_json::from_str(&sums.out).unwrap();
+    let number = |value: &Value| value.as_str().unwrap().parse::<f64>().unwrap();
+    let sum: f64 = sums.iter().map(|sum| number(&sum["energy_wh"])).sum();
+    assert_eq!((sum * 1e3).round() as i64, expected, "{sums:?}");
+    let costs = sums.iter().flat_map(|sum| sum["cost"].as_object().unwrap().values());
+    assert_eq!(costs.map(|cost| (number(cost) * 1e4).round() as i64).sum::<i64>(), expected_cost, "{sums:?}");
 }
 
 /// The same charge as the vehicle's provider and the charger at home tell it.

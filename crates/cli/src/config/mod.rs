@@ -88,6 +88,8 @@ pub(crate) struct Built {
     /// The kinds of records that `source` lists as a whole.
     pub(crate) kinds: &'static [RecordKind],
     pub(crate) source: Arc<dyn ChargingSessionSource>,
+    /// What else the account lists, each with its kinds.
+    pub(crate) more: Vec<(&'static [RecordKind], Arc<dyn ChargingSessionSource>)>,
     /// If the provider lists assets.
     pub(crate) assets: Option<Arc<dyn AssetSource>>,
     /// Counts what all of them send.
@@ -175,6 +177,7 @@ impl Account {
         let id = self.client_id.as_str();
         // Those that need one do not come this far without.
         let required = || secret.clone().unwrap_or_default();
+        let mut more = Vec::new();
         let (kinds, source, assets): Sources = match self.provider {
             Provider::DerConnect => {
                 let mut config = der_connect::Config::new(id, required());
@@ -218,11 +221,16 @@ impl Account {
                 config.account = self.name.clone();
                 self.options.apply_to_ocpi(&mut config, self.since);
                 let source = ocpi::Ocpi::with_transport(config, requests.clone())?;
-                let module = self.options.module.unwrap_or(Module::Sessions);
-                let source = if module == Module::Cdrs { source.cdrs() } else { source };
-                let kinds: &[_] =
-                    if module == Module::Cdrs { &[RecordKind::BillingRecord] } else { &[RecordKind::PlugIn] };
-                (kinds, Arc::new(source), None)
+                let listing = |module: &Module| -> (&[_], Arc<dyn ChargingSessionSource>) {
+                    match module {
+                        Module::Cdrs => (&[RecordKind::BillingRecord], Arc::new(source.cdrs())),
+                        _ => (&[RecordKind::PlugIn], Arc::new(source.clone())),
+                    }
+                };
+                let mut listings: Vec<_> = self.options.modules().iter().map(listing).collect();
+                let (kinds, source) = listings.remove(0);
+                more = listings;
+                (kinds, source, None)
             }
             Provider::Podero => {
                 let organisation = self.options.organisation.as_deref().unwrap_or_default();
@@ -234,7 +242,7 @@ impl Account {
             }
         };
         let (provider, account) = (self.provider.id(), self.name.clone());
-        Ok(Built { provider, account, kinds, source, assets, requests })
+        Ok(Built { provider, account, kinds, source, more, assets, requests })
     }
 
     /// The first instant of interest, days being reckoned in `zone`.

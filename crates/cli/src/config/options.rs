@@ -64,9 +64,9 @@ pub(crate) struct Options {
     /// The IANA time zone of the site, which is kept with each session. evcc only.
     #[arg(long, value_name = "ZONE", value_parser = zone_name)]
     pub(crate) site_time_zone: Option<String>,
-    /// What to list: sessions, or cdrs for what was billed. OCPI only.
+    /// What to list: sessions, cdrs for what was billed, or both into one store. OCPI only.
     #[arg(long, value_name = "NAME", value_parser = module)]
-    pub(crate) module: Option<Module>,
+    pub(crate) module: Option<Modules>,
     /// The version to speak, such as 2.2.1; the latest in common unless given. OCPI only.
     #[arg(long, value_name = "NUMBER", value_parser = version)]
     pub(crate) ocpi_version: Option<Version>,
@@ -290,8 +290,20 @@ impl Options {
 
     /// Whether nobody says where the module is, and what it speaks there.
     fn has_no_address(&self) -> bool {
-        let url = if self.module == Some(Module::Cdrs) { &self.cdrs_url } else { &self.sessions_url };
-        self.base_url.is_none() && (url.is_none() || self.ocpi_version.is_none())
+        let no_url = self.modules().iter().any(|module| match module {
+            Module::Cdrs => self.cdrs_url.is_none(),
+            _ => self.sessions_url.is_none(),
+        });
+        self.base_url.is_none() && (no_url || self.ocpi_version.is_none())
+    }
+
+    /// What is listed, sessions first: what was billed refers to them.
+    pub(crate) fn modules(&self) -> &'static [Module] {
+        match self.module {
+            None | Some(Modules::Sessions) => &[Module::Sessions],
+            Some(Modules::Cdrs) => &[Module::Cdrs],
+            Some(Modules::Both) => &[Module::Sessions, Module::Cdrs],
+        }
     }
 
     pub(super) fn apply_to_ocpi(&self, config: &mut ocpi::Config, since: Option<Date>) {
@@ -369,9 +381,21 @@ fn span(text: &str) -> Result<SignedDuration, String> {
     if span.is_positive() { Ok(span) } else { Err("must be above zero".into()) }
 }
 
-fn module(word: &str) -> Result<Module, String> {
-    let found = Module::ALL.into_iter().find(|module| module.as_str() == word);
-    found.ok_or_else(|| "sessions or cdrs".to_owned())
+/// Which modules of OCPI are listed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Modules {
+    Sessions,
+    Cdrs,
+    Both,
+}
+
+fn module(word: &str) -> Result<Modules, String> {
+    match word {
+        "sessions" => Ok(Modules::Sessions),
+        "cdrs" => Ok(Modules::Cdrs),
+        "both" => Ok(Modules::Both),
+        _ => Err("sessions, cdrs or both".to_owned()),
+    }
 }
 
 fn version(number: &str) -> Result<Version, String> {
