@@ -39,7 +39,7 @@ pub(crate) struct Stop {
     pub(crate) address: String,
     /// How much it was asked so far, sign-ins apart.
     pub(crate) requests: Box<dyn Fn() -> usize>,
-    /// Corrects one session, takes another away and lets a third one arrive late.
+    /// Corrects one session, takes another away, where that can happen, and lets a third one arrive late.
     change: Box<dyn Fn()>,
 }
 
@@ -49,11 +49,13 @@ pub(crate) async fn run(path: &Path, days: u32, seed: u64, zone: &TimeZone) -> R
     let since = now - SignedDuration::from_hours(24 * i64::from(days));
     let store: Arc<dyn SessionStore> = Arc::new(SqliteStore::open(path)?.with_zone(zone.clone()));
     let mut stops = Vec::new();
-    for provider in [Provider::EvEnergy, Provider::Podero, Provider::DerConnect, Provider::Evcc] {
+    for provider in
+        [Provider::EvEnergy, Provider::Podero, Provider::DerConnect, Provider::Evcc, Provider::Ocpi]
+    {
         stops.push(Stop::start(provider, now, days, seed).await?);
     }
     let mut quarantined = 0;
-    println!("Four sandboxes listen on this machine; their data are invented.\n\nThe first run:");
+    println!("Five sandboxes listen on this machine; their data are invented.\n\nThe first run:");
     for stop in &stops {
         quarantined += stop.sync(&store, since).await?;
     }
@@ -61,7 +63,8 @@ pub(crate) async fn run(path: &Path, days: u32, seed: u64, zone: &TimeZone) -> R
         (stop.change)();
     }
     println!(
-        "\nAt each provider a session is corrected, one is gone, and one has come late. The second run:"
+        "\nAt each provider a session is corrected, one has come late, and one is gone, but for OCPI, which knows no \
+         removal. The second run:"
     );
     for stop in &stops {
         quarantined += stop.sync(&store, since).await?;
@@ -207,11 +210,11 @@ async fn ocpi(now: Timestamp, days: u32, seed: u64) -> Result<Stop, Failure> {
     let asked = sandbox.clone();
     let change = move || {
         use ocpi_sandbox::{Module, Mutation};
-        let ([corrected, removed], mut late) =
-            latest(&sandbox.truth(Module::Sessions), "/id", "/end_date_time");
+        let ([corrected, _], mut late) = latest(&sandbox.truth(Module::Sessions), "/id", "/end_date_time");
         sandbox.mutate(Mutation::Correct(Module::Sessions, corrected, json!({"kwh": 12.345})));
-        sandbox.mutate(Mutation::Remove(Module::Sessions, removed));
         late["id"] = "S-late".into();
+        // Later runs ask for what was updated since.
+        late["last_updated"] = now.strftime("%Y-%m-%dT%H:%M:%SZ").to_string().into();
         sandbox.mutate(Mutation::Insert(Module::Sessions, late));
     };
     Ok(Stop {
