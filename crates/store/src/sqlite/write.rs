@@ -11,7 +11,7 @@ use charging_sessions_core::{
     RejectedRecord, SessionKey,
 };
 use jiff::Timestamp;
-use rusqlite::{OptionalExtension as _, ToSql, named_params, params};
+use rusqlite::{OptionalExtension as _, ToSql, params, params_from_iter};
 
 use super::{Failure, Hold, SqliteLease, Writing, error, lock, read};
 use crate::{
@@ -371,10 +371,7 @@ impl Pen<'_> {
             None if reason == Reason::Remapped => known.and_then(|known| known.payload_id),
             None => None,
         };
-        let (listed, missing) = match reason {
-            Reason::Remapped => (false, known.is_some_and(|known| known.missing)),
-            _ => (true, false),
-        };
+        let listed = reason != Reason::Remapped;
         let revision_id = self.next_revision;
         self.next_revision += 1;
         let period = &session.timing.period;
@@ -383,52 +380,57 @@ impl Pen<'_> {
         let vehicle = parties.vehicle.as_ref();
         let money = session.costs.cost.as_ref().map(|cost| cost.money);
         let (cost, currency) = split(money);
-        // On conflict, that is of a known session, `missing_us` and what was seen are kept unless it was listed.
-        self.writing.transaction.prepare_cached(
-            "INSERT INTO sessions (id, account_id, kind, source_id, handle, revision, revision_id, content, \
-             mapping_version, first_seen_us, last_seen_us, seen, status, start_us, end_us, zone, local_day, energy_mwh, \
-             cost, currency, vehicle_id, vehicle_name, charge_point_id, location, counts) \
-             VALUES (:id, :account_id, :kind, :source_id, :handle, :revision, :revision_id, :content, \
-             :mapping_version, :at, :at, :seen, :status, :start_us, :end_us, :zone, :local_day, :energy_mwh, \
-             :cost, :currency, :vehicle_id, :vehicle_name, :charge_point_id, :location, :counts) \
-             ON CONFLICT (id) DO UPDATE SET revision = excluded.revision, revision_id = excluded.revision_id, \
-             content = excluded.content, mapping_version = excluded.mapping_version, \
-             last_seen_us = iif(:listed, excluded.last_seen_us, last_seen_us), \
-             seen = iif(:listed, excluded.seen, seen), missing_us = iif(:missing, missing_us, NULL), \
-             status = excluded.status, start_us = excluded.start_us, end_us = excluded.end_us, zone = excluded.zone, \
-             local_day = excluded.local_day, energy_mwh = excluded.energy_mwh, cost = excluded.cost, \
-             currency = excluded.currency, vehicle_id = excluded.vehicle_id, vehicle_name = excluded.vehicle_name, \
-             charge_point_id = excluded.charge_point_id, location = excluded.location, counts = excluded.counts",
-        )?
-        .execute(named_params! {
-            ":id": known.map(|known| known.id),
-            ":account_id": self.account_id,
-            ":kind": key.kind.as_str(),
-            ":source_id": key.source_id,
-            ":handle": key.id().as_bytes(),
-            ":revision": number,
-            ":revision_id": revision_id,
-            ":content": content.as_bytes(),
-            ":mapping_version": session.provenance.mapping_version,
-            ":at": self.at_us,
-            ":seen": self.clock,
-            ":listed": listed,
-            ":missing": missing,
-            ":status": session.state.status.as_str(),
-            ":start_us": period.start.map(to_us),
-            ":end_us": period.end.map(to_us),
-            ":zone": zone,
-            ":local_day": period.start.map(|start| local_day(start, zone, self.writing.zone)),
-            ":energy_mwh": session.energy.headline().map(Energy::as_mwh),
-            ":cost": cost,
-            ":currency": currency,
-            ":vehicle_id": vehicle.and_then(|vehicle| vehicle.source_id.as_deref()),
-            ":vehicle_name": vehicle.and_then(|vehicle| vehicle.name.as_deref()),
-            ":charge_point_id": parties.charge_point.as_ref().and_then(|point| point.source_id.as_deref()),
-            ":location": session.place.location.as_ref().and_then(|place| place.label.as_deref()),
-            ":counts": session.counts(),
-        })?;
-        let id = known.map_or_else(|| self.writing.transaction.last_insert_rowid(), |known| known.id);
+        let current: [&dyn ToSql; 17] = [
+            &number,
+            &revision_id,
+            content.as_bytes(),
+            &session.provenance.mapping_version,
+            &session.state.status.as_str(),
+            &period.start.map(to_us),
+            &period.end.map(to_us),
+            &zone,
+            &period.start.map(|start| local_day(start, zone, self.writing.zone)),
+            &session.energy.headline().map(Energy::as_mwh),
+            &cost,
+            &currency,
+            &vehicle.and_then(|vehicle| vehicle.source_id.as_deref()),
+            &vehicle.and_then(|vehicle| vehicle.name.as_deref()),
+            &parties.charge_point.as_ref().and_then(|point| point.source_id.as_deref()),
+            &session.place.location.as_ref().and_then(|place| place.label.as_deref()),
+            &session.counts(),
+        ];
+        // Two statements, because that of an upsert takes longer, even where nothing is there to be changed.
+        let id = if let Some(known) = known {
+            let mut update = self.writing.transaction.prepare_cached(
+                "UPDATE sessions SET revision = ?, revision_id = ?, content = ?, mapping_version = ?, status = ?, \
+                 start_us = ?, end_us = ?, zone = ?, local_day = ?, energy_mwh = ?, cost = ?, currency = ?, \
+                 vehicle_id = ?, vehicle_name = ?, charge_point_id = ?, location = ?, counts = ? WHERE id = ?",
+            )?;
+            update.execute(params_from_iter(current.into_iter().chain([&known.id as &dyn ToSql])))?;
+            if listed {
+                let sql = "UPDATE sessions SET last_seen_us = ?, seen = ?, missing_us = NULL WHERE id = ?";
+                self.writing.run(sql, params![self.at_us, self.clock, known.id])?;
+            }
+            known.id
+        } else {
+            let mut insert = self.writing.transaction.prepare_cached(
+                "INSERT INTO sessions (revision, revision_id, content, mapping_version, status, start_us, end_us, zone, \
+                 local_day, energy_mwh, cost, currency, vehicle_id, vehicle_name, charge_point_id, location, counts, \
+                 account_id, kind, source_id, handle, first_seen_us, last_seen_us, seen) \
+                 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            )?;
+            let handle = key.id();
+            let added: [&dyn ToSql; 7] = [
+                &self.account_id,
+                &key.kind.as_str(),
+                &key.source_id,
+                handle.as_bytes(),
+                &self.at_us,
+                &self.at_us,
+                &self.clock,
+            ];
+            insert.insert(params_from_iter(current.into_iter().chain(added)))?
+        };
         let record =
             serde_json::to_string(session).map_err(|_| misuse("a record could not be written as JSON"))?;
         self.writing.run(
@@ -616,7 +618,7 @@ impl Pen<'_> {
             }
             let mut found = self.writing.transaction.prepare_cached(&sql)?;
             let gone: Vec<(Known, String)> = found
-                .query_map(rusqlite::params_from_iter(values), |row| {
+                .query_map(params_from_iter(values), |row| {
                     let known = Known {
                         id: row.get(0)?,
                         revision: row.get(1)?,
