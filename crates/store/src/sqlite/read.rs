@@ -248,7 +248,8 @@ pub(super) fn find(c: &Connection, handle: &str) -> Read<Vec<SessionKey>> {
         return Ok(Vec::new());
     };
     let sql = "SELECT a.provider, a.account, s.kind, s.source_id FROM sessions s \
-               JOIN accounts a ON a.id = s.account_id WHERE s.handle BETWEEN ? AND ? ORDER BY s.handle LIMIT 10";
+               JOIN accounts a ON a.id = s.account_id WHERE s.id IN (SELECT id FROM sessions INDEXED BY sessions_handles \
+               WHERE handle BETWEEN ? AND ? ORDER BY handle LIMIT 10) ORDER BY s.handle";
     rows(c, sql, params![first, last], |row| {
         let Account { provider, account } = account(row, 0)?;
         let kind = word(&row.get::<_, String>(2)?)?;
@@ -257,8 +258,18 @@ pub(super) fn find(c: &Connection, handle: &str) -> Read<Vec<SessionKey>> {
 }
 
 pub(super) fn payload(c: &Connection, hash: &Hash) -> Read<Option<Payload>> {
-    let sql = "SELECT size, bytes FROM payloads WHERE hash = ?";
-    Ok(rows(c, sql, [hash.as_bytes()], |row| unpack(row, 0))?.into_iter().next())
+    let Some(id) = payload_id(c, hash)? else { return Ok(None) };
+    Ok(rows(c, "SELECT size, bytes FROM payloads WHERE id = ?", [id], |row| unpack(row, 0))?
+        .into_iter()
+        .next())
+}
+
+/// The number of the payload with this hash, if it is kept.
+pub(super) fn payload_id(c: &Connection, hash: &Hash) -> rusqlite::Result<Option<i64>> {
+    // The index knows how a hash begins, and the row the rest.
+    c.prepare_cached("SELECT id FROM payloads WHERE substr(hash, 1, 5) = ? AND hash = ?")?
+        .query_row((&hash.as_bytes()[..5], hash.as_bytes()), |row| row.get(0))
+        .optional()
 }
 
 /// What is wrong with the database, the records in it, or the bytes that were received; the first that is found.

@@ -212,10 +212,10 @@ impl Writing<'_> {
 
     pub(super) fn release(&self, account: &Account, epoch: u64, payloads: &[Hash]) -> Written<()> {
         let (id, _) = self.fence(account, epoch)?;
-        let sql = "DELETE FROM quarantine WHERE account_id = ? \
-                   AND payload_id = (SELECT id FROM payloads WHERE hash = ?)";
         for hash in payloads {
-            self.run(sql, params![id, hash.as_bytes()])?;
+            let payload_id = read::payload_id(self.transaction, hash)?;
+            let sql = "DELETE FROM quarantine WHERE account_id = ? AND payload_id = ?";
+            self.run(sql, params![id, payload_id])?;
         }
         Ok(())
     }
@@ -523,8 +523,7 @@ impl Pen<'_> {
         let plain = payload.as_bytes();
         let hash = Hash::of(plain);
         let t = self.writing.transaction;
-        let mut known = t.prepare_cached("SELECT id FROM payloads WHERE hash = ?")?;
-        if let Some(id) = known.query_row([hash.as_bytes()], |row| row.get(0)).optional()? {
+        if let Some(id) = read::payload_id(t, &hash)? {
             return Ok(id);
         }
         let packed = self.packer.pack(plain);
