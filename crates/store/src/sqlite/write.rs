@@ -11,13 +11,16 @@ use charging_sessions_core::{
     RejectedRecord, SessionKey,
 };
 use jiff::Timestamp;
-use rusqlite::{OptionalExtension as _, ToSql, params, params_from_iter};
+use rusqlite::{
+    OptionalExtension as _, ToSql, params, params_from_iter,
+    types::{ToSqlOutput, ValueRef},
+};
 
 use super::{Failure, Hold, SqliteLease, Writing, error, lock, read};
 use crate::{
     Account, Batch, Changes, Hash, Reason, RunReport, Slice,
     columns::{Packer, asset_column, distinct, local_day, slice_text, split, to_us},
-    content_hash,
+    hash::{write_content, write_record},
 };
 
 type Written<T> = Result<T, Failure>;
@@ -37,7 +40,7 @@ struct Known {
     revision_id: i64,
     content: Hash,
     missing: bool,
-    payload_id: Option<i64>,
+    has_intervals: bool,
 }
 
 /// Where a listing stands.
@@ -59,6 +62,10 @@ struct Pen<'a> {
     next_revision: i64,
     packer: Packer,
     changes: Changes,
+    /// The content of the record that is being written, as JSON.
+    content: Vec<u8>,
+    /// All of it.
+    record: Vec<u8>,
 }
 
 impl Writing<'_> {
@@ -140,6 +147,8 @@ impl Writing<'_> {
             next_revision,
             packer,
             changes: Changes::default(),
+            content: Vec::new(),
+            record: Vec::new(),
         })
     }
 
@@ -283,7 +292,7 @@ impl Pen<'_> {
 
     fn known(&self, key: &SessionKey) -> rusqlite::Result<Option<Known>> {
         let sql = "SELECT s.id, s.revision, s.revision_id, s.content, s.missing_us IS NOT NULL, \
-                   (SELECT payload_id FROM revisions WHERE id = s.revision_id) \
+                   EXISTS (SELECT 1 FROM intervals WHERE session_id = s.id) \
                    FROM sessions s WHERE s.account_id = ? AND s.kind = ? AND s.source_id = ?";
         let mut found = self.writing.transaction.prepare_cached(sql)?;
         found
@@ -294,7 +303,7 @@ impl Pen<'_> {
                     revision_id: row.get(2)?,
                     content: row.get(3)?,
                     missing: row.get(4)?,
-                    payload_id: row.get(5)?,
+                    has_intervals: row.get(5)?,
                 })
             })
             .optional()
@@ -304,7 +313,7 @@ impl Pen<'_> {
         let key = session.key();
         let known = self.known(key)?;
         let intervals = match &known {
-            Some(known) if session.details.intervals == Detail::NotFetched => {
+            Some(known) if known.has_intervals && session.details.intervals == Detail::NotFetched => {
                 self.intervals(known, session)?
             }
             _ => None,
@@ -315,7 +324,7 @@ impl Pen<'_> {
             session
         });
         let session = with_intervals.as_ref().unwrap_or(session);
-        let content = content_hash(session);
+        let content = write_content(session, &mut self.content);
         let listed = remapped.is_none();
         let returned = listed && known.as_ref().is_some_and(|known| known.missing);
         let mapping_version = session.provenance.mapping_version;
@@ -368,8 +377,14 @@ impl Pen<'_> {
         let payload_id = match &session.provenance.payload {
             Some(payload) => Some(self.keep(payload)?),
             // What is mapped anew was read from where it was read from before.
-            None if reason == Reason::Remapped => known.and_then(|known| known.payload_id),
-            None => None,
+            None => match known.filter(|_| reason == Reason::Remapped) {
+                Some(known) => {
+                    let sql = "SELECT payload_id FROM revisions WHERE id = ?";
+                    let mut found = self.writing.transaction.prepare_cached(sql)?;
+                    found.query_row([known.revision_id], |row| row.get(0))?
+                }
+                None => None,
+            },
         };
         let listed = reason != Reason::Remapped;
         let revision_id = self.next_revision;
@@ -431,8 +446,7 @@ impl Pen<'_> {
             ];
             insert.insert(params_from_iter(current.into_iter().chain(added)))?
         };
-        let record =
-            serde_json::to_string(session).map_err(|_| misuse("a record could not be written as JSON"))?;
+        write_record(session, &self.content, &mut self.record);
         self.writing.run(
             "INSERT INTO revisions (id, session_id, number, at_us, reason, content, payload_id, mapping_version, record) \
              VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
@@ -445,7 +459,7 @@ impl Pen<'_> {
                 content.as_bytes(),
                 payload_id,
                 session.provenance.mapping_version,
-                record
+                ToSqlOutput::Borrowed(ValueRef::Text(&self.record))
             ],
         )?;
         if known.is_some() {
@@ -544,12 +558,11 @@ impl Pen<'_> {
         Ok(())
     }
 
-    /// The intervals that are known of a record, if there are some.
+    /// The intervals of a record that has some, unless they are not those of this session.
     fn intervals(&self, known: &Known, session: &ChargingSession) -> Written<Option<Detail<Vec<Interval>>>> {
-        let sql = "SELECT record FROM revisions WHERE id = ? AND EXISTS (SELECT 1 FROM intervals WHERE session_id = ?)";
+        let sql = "SELECT record FROM revisions WHERE id = ?";
         let mut found = self.writing.transaction.prepare_cached(sql)?;
-        let record: Option<String> =
-            found.query_row((known.revision_id, known.id), |row| row.get(0)).optional()?;
+        let record: Option<String> = found.query_row([known.revision_id], |row| row.get(0)).optional()?;
         let Some(record) = record else { return Ok(None) };
         let before: ChargingSession = serde_json::from_str(&record).map_err(|_| Failure::Damaged)?;
         // Those of another energy are not those of this record.
@@ -624,7 +637,7 @@ impl Pen<'_> {
                         revision_id: row.get(2)?,
                         content: row.get(3)?,
                         missing: false,
-                        payload_id: None,
+                        has_intervals: false,
                     };
                     Ok((known, row.get(4)?))
                 })?
