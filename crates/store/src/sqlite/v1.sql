@@ -15,12 +15,14 @@ CREATE TABLE accounts (
   UNIQUE (provider, account)
 ) STRICT;
 
--- What was received, once per content. `bytes` is Zstandard if it is shorter than `size`, else as received.
+-- What was received, once per content. `bytes` is Zstandard if it is shorter than `size`, else as received. To unpack it,
+-- one may need the payload `dictionary_id`, which itself needs none: `zstd -d -D that_payload bytes`.
 CREATE TABLE payloads (
-  id    INTEGER PRIMARY KEY,
-  hash  BLOB NOT NULL, -- SHA-256
-  size  INTEGER NOT NULL,
-  bytes BLOB NOT NULL
+  id            INTEGER PRIMARY KEY,
+  hash          BLOB NOT NULL, -- SHA-256
+  size          INTEGER NOT NULL,
+  dictionary_id INTEGER REFERENCES payloads,
+  bytes         BLOB NOT NULL
 ) STRICT;
 -- The beginning of a hash tells nearly all of them apart. Half as much is written as for an index of whole ones.
 CREATE INDEX payloads_by_hash ON payloads (substr(hash, 1, 5));

@@ -61,6 +61,8 @@ struct Pen<'a> {
     clock: i64,
     next_revision: i64,
     packer: Packer,
+    /// The first payload that was kept: its number, and what packs those that are like it.
+    example: Option<(i64, Packer)>,
     changes: Changes,
     /// The content of the record that is being written, as JSON.
     content: Vec<u8>,
@@ -146,6 +148,7 @@ impl Writing<'_> {
             clock,
             next_revision,
             packer,
+            example: None,
             changes: Changes::default(),
             content: Vec::new(),
             record: Vec::new(),
@@ -540,10 +543,21 @@ impl Pen<'_> {
         if let Some(id) = read::payload_id(t, &hash)? {
             return Ok(id);
         }
-        let packed = self.packer.pack(plain);
+        let (dictionary_id, packer) = match &mut self.example {
+            Some((id, packer)) => (Some(*id), packer),
+            None => (None, &mut self.packer),
+        };
+        let packed = packer.pack(plain);
+        let dictionary_id = dictionary_id.filter(|_| packed.is_some());
         let bytes = packed.as_deref().unwrap_or(plain);
-        let mut insert = t.prepare_cached("INSERT INTO payloads (hash, size, bytes) VALUES (?, ?, ?)")?;
-        Ok(insert.insert(params![hash.as_bytes(), plain.len() as i64, bytes])?)
+        let sql = "INSERT INTO payloads (hash, size, dictionary_id, bytes) VALUES (?, ?, ?, ?)";
+        let mut insert = t.prepare_cached(sql)?;
+        let id = insert.insert(params![hash.as_bytes(), plain.len() as i64, dictionary_id, bytes])?;
+        if self.example.is_none() {
+            // Records of one page are alike.
+            self.example = Packer::like(plain).map(|packer| (id, packer));
+        }
+        Ok(id)
     }
 
     /// Takes out of quarantine what has come whole.
