@@ -265,10 +265,19 @@ pub(super) fn payload(c: &Connection, hash: &Hash) -> Read<Option<Payload>> {
 
 /// The number of the payload with this hash, if it is kept.
 pub(super) fn payload_id(c: &Connection, hash: &Hash) -> rusqlite::Result<Option<i64>> {
-    // The index knows how a hash begins, and the row the rest.
-    c.prepare_cached("SELECT id FROM payloads WHERE substr(hash, 1, 5) = ? AND hash = ?")?
-        .query_row((&hash.as_bytes()[..5], hash.as_bytes()), |row| row.get(0))
-        .optional()
+    c.prepare_cached(
+        "SELECT p.id FROM new_payload_places o JOIN payloads p ON p.id = o.payload_id \
+         WHERE o.prefix = ?1 AND p.hash = ?2 \
+         UNION ALL SELECT p.id FROM payload_places o JOIN payloads p ON p.id = o.payload_id \
+         WHERE o.prefix = ?1 AND p.hash = ?2",
+    )?
+    .query_row((prefix(hash), hash.as_bytes()), |row| row.get(0))
+    .optional()
+}
+
+/// What a payload is looked up by.
+pub(super) fn prefix(hash: &Hash) -> i64 {
+    hash.as_bytes()[..5].iter().fold(0, |number, byte| number << 8 | i64::from(*byte))
 }
 
 /// What is wrong with the database, the records in it, or the bytes that were received; the first that is found.
@@ -282,12 +291,16 @@ pub(super) fn damage(c: &Connection) -> Read<Option<String>> {
         let (table, of): (String, String) = (row.get(0)?, row.get(2)?);
         return Ok(Some(format!("a row of {table} belongs to none of {of}")));
     }
-    let mut payloads = c.prepare("SELECT size, bytes, dictionary_id, hash FROM payloads")?;
+    let mut payloads = c.prepare("SELECT size, bytes, dictionary_id, hash, id FROM payloads")?;
     let mut rows = payloads.query([])?;
     while let Some(row) = rows.next()? {
         let kept = blob(row, 3)?;
         if Hash::of(unpack(c, row, 0)?.as_bytes()).as_bytes() != kept {
             return Ok(Some("bytes that were received are others now".to_owned()));
+        }
+        let hash = row.get(3)?;
+        if payload_id(c, &hash)? != Some(row.get(4)?) {
+            return Ok(Some("bytes that were received are not found by their hash".to_owned()));
         }
     }
     // The latest revision of each record has to be there, and to say what its row says.

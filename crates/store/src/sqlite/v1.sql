@@ -24,8 +24,20 @@ CREATE TABLE payloads (
   dictionary_id INTEGER REFERENCES payloads,
   bytes         BLOB NOT NULL
 ) STRICT;
--- The beginning of a hash tells nearly all of them apart. Half as much is written as for an index of whole ones.
-CREATE INDEX payloads_by_hash ON payloads (substr(hash, 1, 5));
+
+-- Where payloads are, by the first five bytes of their hash as a number, which tell nearly all of them apart. New ones
+-- are in the first table, whose few pages are written again and again, until there are enough to be worth a walk
+-- through the second.
+CREATE TABLE new_payload_places (
+  prefix     INTEGER NOT NULL,
+  payload_id INTEGER NOT NULL, -- of payloads, without a constraint, which would be looked up for each
+  PRIMARY KEY (prefix, payload_id)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE payload_places (
+  prefix     INTEGER NOT NULL,
+  payload_id INTEGER NOT NULL,
+  PRIMARY KEY (prefix, payload_id)
+) STRICT, WITHOUT ROWID;
 
 -- Sessions as they are known now. The whole record is in the revision.
 CREATE TABLE sessions (
