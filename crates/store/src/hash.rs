@@ -1,6 +1,6 @@
 //! What content hashes to.
 
-use std::{fmt, io, str::FromStr};
+use std::{fmt, str::FromStr};
 
 use charging_sessions_core::ChargingSession;
 use sha2::{Digest as _, Sha256};
@@ -73,23 +73,26 @@ impl FromStr for Hash {
 ///
 /// Never: a session always serializes.
 pub fn content_hash(session: &ChargingSession) -> Hash {
-    /// Hashes what is written.
-    struct Hasher(Sha256);
+    write_content(session, &mut Vec::with_capacity(1024))
+}
 
-    impl io::Write for Hasher {
-        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-            self.0.update(bytes);
-            Ok(bytes.len())
-        }
+/// Replaces what is in `text` by the content of a session. The hash of it.
+pub(crate) fn write_content(session: &ChargingSession, text: &mut Vec<u8>) -> Hash {
+    text.clear();
+    serde_json::to_writer(&mut *text, &session.content()).expect("a session is plain data");
+    // At once, because a hash of many small pieces takes longer.
+    Hash::of(text)
+}
 
-        fn flush(&mut self) -> io::Result<()> {
-            Ok(())
-        }
-    }
-
-    let mut hasher = Hasher(Sha256::new());
-    serde_json::to_writer(&mut hasher, &session.content()).expect("a session is plain data");
-    Hash(hasher.0.finalize().into())
+/// Replaces what is in `text` by the whole of a session, whose content was written before.
+#[cfg(feature = "sqlite")]
+pub(crate) fn write_record(session: &ChargingSession, content: &[u8], text: &mut Vec<u8>) {
+    text.clear();
+    serde_json::to_writer(&mut *text, &session.circumstances()).expect("a session is plain data");
+    // Two objects that have members become one.
+    text.pop();
+    text.push(b',');
+    text.extend_from_slice(&content[1..]);
 }
 
 #[cfg(test)]
@@ -119,6 +122,25 @@ mod tests {
         let energy = Energy::from_wh(1).unwrap();
         other.energy.readings.push(EnergyReading::import(energy, MeasuringPoint::Unknown));
         assert_ne!(content_hash(&other), plain);
+    }
+
+    #[cfg(feature = "sqlite")]
+    #[test]
+    fn content_and_circumstances_are_the_record() {
+        let mut full = session();
+        full.identity.parent = Some(full.identity.key.clone());
+        full.issues.push(Issue::new(IssueCode::ENERGY_CAPPED, Severity::Info));
+        full.keep("\"odd\"}", Some("{"));
+        let (mut content, mut record) = (Vec::new(), b"of another".to_vec());
+        for session in [session(), full] {
+            let hash = write_content(&session, &mut content);
+            assert_eq!(hash, Hash::of(&content));
+            write_record(&session, &content, &mut record);
+            let read: serde_json::Value = serde_json::from_slice(&record).unwrap();
+            assert_eq!(read, serde_json::to_value(&session).unwrap());
+            // No member twice, which reading into a value would not show.
+            assert_eq!(record.len(), serde_json::to_vec(&session).unwrap().len());
+        }
     }
 
     #[test]

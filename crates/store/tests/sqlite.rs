@@ -8,8 +8,8 @@ use std::{
     time::Duration,
 };
 
-use charging_sessions_core::{ErrorKind, Result, Zone, ZoneSource};
-use charging_sessions_store::{Batch, Filter, SessionStore, SqliteStore};
+use charging_sessions_core::{ErrorKind, Payload, Result, Zone, ZoneSource};
+use charging_sessions_store::{Batch, Filter, Hash, SessionStore, SqliteStore};
 use jiff::tz::TimeZone;
 use rusqlite::Connection;
 use suite::{all, at, home, page, part, session};
@@ -207,6 +207,7 @@ async fn damage_is_an_error_and_no_panic() {
         ("DELETE FROM accounts", "belongs to none of accounts"),
         ("UPDATE payloads SET hash = randomblob(32)", "bytes that were received are others now"),
         ("UPDATE payloads SET size = size + 1", "is damaged"),
+        ("DELETE FROM new_payload_places", "not found by their hash"),
     ] {
         fs::write(&path, &whole).unwrap();
         let db = Connection::open(&path).unwrap();
@@ -296,6 +297,36 @@ async fn readers_see_whole_batches_while_a_writer_writes() {
     writing.await.unwrap();
     assert_eq!(last, 50 * BATCH);
     assert!(changed > 0);
+}
+
+#[tokio::test]
+async fn payloads_are_kept_once_also_when_there_are_many() {
+    let (_folder, path) = scratch();
+    let store = SqliteStore::open(&path).unwrap();
+    let bodies: Vec<_> =
+        (0..8200).map(|number| format!("{{\"number\": {number}}} {}", "x".repeat(200))).collect();
+    for round in ["one", "two"] {
+        let with = |(number, body): (usize, &String)| {
+            let mut session = session(&format!("{round} {number}"), 0);
+            session.provenance.payload = Some(Payload::from(body.clone()));
+            session
+        };
+        let sessions: Vec<_> = bodies.iter().enumerate().map(with).collect();
+        let lease = store.begin(&home(), at(0)).await.unwrap();
+        store.commit(&*lease, page(&sessions, 1)).await.unwrap();
+    }
+    // What came first, what came last before places are merged, and what came after.
+    for body in [&bodies[0], &bodies[8190], &bodies[8191], &bodies[8192], &bodies[8199]] {
+        let payload = store.payload(&Hash::of(body.as_bytes())).await.unwrap().unwrap();
+        assert_eq!(payload.as_bytes(), body.as_bytes());
+    }
+    store.verify().await.unwrap();
+    let db = Connection::open(&path).unwrap();
+    for (table, rows) in [("payloads", 8200), ("payload_places", 8192), ("new_payload_places", 8)] {
+        let count = |row: &rusqlite::Row<'_>| row.get::<_, i64>(0);
+        let counted = db.query_row(&format!("SELECT count(*) FROM {table}"), [], count).unwrap();
+        assert_eq!(counted, rows, "{table}");
+    }
 }
 
 #[tokio::test]

@@ -161,6 +161,13 @@ impl ChargingSession {
         }
     }
 
+    /// What [`content`](Self::content) leaves out: whose record it is, how it reached us, and what is odd about it. The
+    /// fields of both are those of the record, each once, so that who needs the content and the whole need not
+    /// serialize anything twice.
+    pub fn circumstances(&self) -> impl Serialize + '_ {
+        Circumstances { identity: &self.identity, provenance: &self.provenance, issues: &self.issues }
+    }
+
     /// Keeps a provider field that has no place in the record, under the provider's name for it. `None` is
     /// nothing to keep.
     pub fn keep<T: Serialize>(&mut self, name: &str, value: Option<T>) {
@@ -228,6 +235,14 @@ struct Content<'a> {
     details: &'a Details,
     #[serde(skip_serializing_if = "says_nothing")]
     extra: &'a BTreeMap<String, serde_json::Value>,
+}
+
+#[derive(Serialize)]
+struct Circumstances<'a> {
+    identity: &'a Identity,
+    provenance: &'a Provenance,
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    issues: &'a [Issue],
 }
 
 fn says_nothing<T: Default + PartialEq>(value: &&T) -> bool {

@@ -343,7 +343,7 @@ pub(super) async fn payload(c: &impl GenericClient, hash: &Hash) -> Read<Option<
 
 /// A payload whose size and bytes stand at `column` and after it.
 fn unpack(row: &Row, column: usize) -> Read<Payload> {
-    Ok(columns::unpack(row.try_get(column)?, row.try_get(column + 1)?)?.into())
+    Ok(columns::unpack(row.try_get(column)?, row.try_get(column + 1)?, &[])?.into())
 }
 
 /// How much is looked at at once for damage.

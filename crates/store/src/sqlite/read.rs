@@ -248,7 +248,8 @@ pub(super) fn find(c: &Connection, handle: &str) -> Read<Vec<SessionKey>> {
         return Ok(Vec::new());
     };
     let sql = "SELECT a.provider, a.account, s.kind, s.source_id FROM sessions s \
-               JOIN accounts a ON a.id = s.account_id WHERE s.handle BETWEEN ? AND ? ORDER BY s.handle LIMIT 10";
+               JOIN accounts a ON a.id = s.account_id WHERE s.id IN (SELECT id FROM sessions INDEXED BY sessions_handles \
+               WHERE handle BETWEEN ? AND ? ORDER BY handle LIMIT 10) ORDER BY s.handle";
     rows(c, sql, params![first, last], |row| {
         let Account { provider, account } = account(row, 0)?;
         let kind = word(&row.get::<_, String>(2)?)?;
@@ -257,8 +258,26 @@ pub(super) fn find(c: &Connection, handle: &str) -> Read<Vec<SessionKey>> {
 }
 
 pub(super) fn payload(c: &Connection, hash: &Hash) -> Read<Option<Payload>> {
-    let sql = "SELECT size, bytes FROM payloads WHERE hash = ?";
-    Ok(rows(c, sql, [hash.as_bytes()], |row| unpack(row, 0))?.into_iter().next())
+    let Some(id) = payload_id(c, hash)? else { return Ok(None) };
+    let sql = "SELECT size, bytes, dictionary_id FROM payloads WHERE id = ?";
+    Ok(rows(c, sql, [id], |row| unpack(c, row, 0))?.into_iter().next())
+}
+
+/// The number of the payload with this hash, if it is kept.
+pub(super) fn payload_id(c: &Connection, hash: &Hash) -> rusqlite::Result<Option<i64>> {
+    c.prepare_cached(
+        "SELECT p.id FROM new_payload_places o JOIN payloads p ON p.id = o.payload_id \
+         WHERE o.prefix = ?1 AND p.hash = ?2 \
+         UNION ALL SELECT p.id FROM payload_places o JOIN payloads p ON p.id = o.payload_id \
+         WHERE o.prefix = ?1 AND p.hash = ?2",
+    )?
+    .query_row((prefix(hash), hash.as_bytes()), |row| row.get(0))
+    .optional()
+}
+
+/// What a payload is looked up by.
+pub(super) fn prefix(hash: &Hash) -> i64 {
+    hash.as_bytes()[..5].iter().fold(0, |number, byte| number << 8 | i64::from(*byte))
 }
 
 /// What is wrong with the database, the records in it, or the bytes that were received; the first that is found.
@@ -272,12 +291,16 @@ pub(super) fn damage(c: &Connection) -> Read<Option<String>> {
         let (table, of): (String, String) = (row.get(0)?, row.get(2)?);
         return Ok(Some(format!("a row of {table} belongs to none of {of}")));
     }
-    let mut payloads = c.prepare("SELECT size, bytes, hash FROM payloads")?;
+    let mut payloads = c.prepare("SELECT size, bytes, dictionary_id, hash, id FROM payloads")?;
     let mut rows = payloads.query([])?;
     while let Some(row) = rows.next()? {
-        let kept = row.get_ref(2)?.as_blob().map_err(|_| Failure::Damaged)?;
-        if Hash::of(unpack(row, 0)?.as_bytes()).as_bytes() != kept {
+        let kept = blob(row, 3)?;
+        if Hash::of(unpack(c, row, 0)?.as_bytes()).as_bytes() != kept {
             return Ok(Some("bytes that were received are others now".to_owned()));
+        }
+        let hash = row.get(3)?;
+        if payload_id(c, &hash)? != Some(row.get(4)?) {
+            return Ok(Some("bytes that were received are not found by their hash".to_owned()));
         }
     }
     // The latest revision of each record has to be there, and to say what its row says.
@@ -297,10 +320,21 @@ pub(super) fn damage(c: &Connection) -> Read<Option<String>> {
     Ok(None)
 }
 
-/// A payload whose size and bytes stand at `column` and after it.
-fn unpack(row: &Row<'_>, column: usize) -> Read<Payload> {
-    let bytes = row.get_ref(column + 1)?.as_blob().map_err(|_| Failure::Damaged)?;
-    Ok(columns::unpack(row.get(column)?, bytes)?.into())
+/// A payload whose size, bytes and dictionary stand at `column` and after it.
+fn unpack(c: &Connection, row: &Row<'_>, column: usize) -> Read<Payload> {
+    let dictionary = match row.get::<_, Option<i64>>(column + 2)? {
+        Some(id) => {
+            let sql = "SELECT size, bytes FROM payloads WHERE id = ?";
+            let plain = |row: &Row<'_>| Ok(columns::unpack(row.get(0)?, blob(row, 1)?, &[])?);
+            rows(c, sql, [id], plain)?.pop().ok_or(Failure::Damaged)?
+        }
+        None => Vec::new(),
+    };
+    Ok(columns::unpack(row.get(column)?, blob(row, column + 1)?, &dictionary)?.into())
+}
+
+fn blob<'a>(row: &'a Row<'_>, column: usize) -> Read<&'a [u8]> {
+    row.get_ref(column)?.as_blob().map_err(|_| Failure::Damaged)
 }
 
 pub(super) fn coverage(c: &Connection, account: &Account) -> Read<Vec<Coverage>> {
@@ -318,17 +352,17 @@ pub(super) fn coverage(c: &Connection, account: &Account) -> Read<Vec<Coverage>>
 
 pub(super) fn quarantine(c: &Connection, of: Option<&Account>) -> Read<Vec<Quarantined>> {
     let sql = "SELECT a.provider, a.account, q.source_id, q.code, q.path, q.reason, q.first_seen_us, q.last_seen_us, \
-               p.size, p.bytes, q.context FROM quarantine q JOIN accounts a ON a.id = q.account_id \
+               p.size, p.bytes, p.dictionary_id, q.context FROM quarantine q JOIN accounts a ON a.id = q.account_id \
                JOIN payloads p ON p.id = q.payload_id \
                WHERE (?1 IS NULL OR (a.provider = ?1 AND a.account = ?2)) ORDER BY a.provider, a.account, q.payload_id";
     let of = of.map(|of| (of.provider.as_str(), of.account.as_str())).unzip();
     rows(c, sql, of, |row| {
         let code: IssueCode = word(&row.get::<_, String>(3)?)?;
         let (path, reason): (String, String) = (row.get(4)?, row.get(5)?);
-        let mut record = RejectedRecord::new(code, path, reason, unpack(row, 8)?).with_id(row.get(2)?);
+        let mut record = RejectedRecord::new(code, path, reason, unpack(c, row, 8)?).with_id(row.get(2)?);
         // What another release wrote, and this one cannot read, is shown and not tried again.
         record.context =
-            row.get::<_, Option<String>>(10)?.and_then(|context| serde_json::from_str(&context).ok());
+            row.get::<_, Option<String>>(11)?.and_then(|context| serde_json::from_str(&context).ok());
         Ok(Quarantined {
             account: account(row, 0)?,
             record,

@@ -6,7 +6,7 @@ use std::{
 };
 
 use charging_sessions_core::Result;
-use rusqlite::{Connection, ErrorCode, TransactionBehavior};
+use rusqlite::{Connection, ErrorCode, TransactionBehavior, config::DbConfig};
 
 use super::error::{sqlite, storage};
 
@@ -25,6 +25,9 @@ pub(super) fn configure(connection: &Connection, cache_kib: u32) -> rusqlite::Re
     connection.set_prepared_statement_cache_capacity(64);
     connection.pragma_update(None, "cache_size", -i64::from(cache_kib))?;
     connection.pragma_update(None, "foreign_keys", true)?;
+    // Else some statements are parsed anew for each value that is bound, in case another plan suits it better. We keep
+    // no statistics by which one could.
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
     // Functions that a foreign hand put into the schema are not run.
     connection.pragma_update(None, "trusted_schema", false)
 }

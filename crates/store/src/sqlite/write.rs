@@ -11,13 +11,16 @@ use charging_sessions_core::{
     RejectedRecord, SessionKey,
 };
 use jiff::Timestamp;
-use rusqlite::{OptionalExtension as _, ToSql, named_params, params};
+use rusqlite::{
+    OptionalExtension as _, ToSql, params, params_from_iter,
+    types::{ToSqlOutput, ValueRef},
+};
 
 use super::{Failure, Hold, SqliteLease, Writing, error, lock, read};
 use crate::{
     Account, Batch, Changes, Hash, Reason, RunReport, Slice,
     columns::{Packer, asset_column, distinct, local_day, slice_text, split, to_us},
-    content_hash,
+    hash::{write_content, write_record},
 };
 
 type Written<T> = Result<T, Failure>;
@@ -30,6 +33,10 @@ fn misuse(message: &str) -> Failure {
     Failure::Refused(Error::new(ErrorKind::Storage, message))
 }
 
+/// How many payloads are new until their places are merged with all others, in order. The places of so many fill 30
+/// pages. Twice as many pages would be written to by each batch, half as many be merged with twice the walks.
+const NEW_PLACES: i64 = 8192;
+
 /// What is known of a record before it is written.
 struct Known {
     id: i64,
@@ -37,7 +44,7 @@ struct Known {
     revision_id: i64,
     content: Hash,
     missing: bool,
-    payload_id: Option<i64>,
+    has_intervals: bool,
 }
 
 /// Where a listing stands.
@@ -58,7 +65,13 @@ struct Pen<'a> {
     clock: i64,
     next_revision: i64,
     packer: Packer,
+    /// The first payload that was kept: its number, and what packs those that are like it.
+    example: Option<(i64, Packer)>,
     changes: Changes,
+    /// The content of the record that is being written, as JSON.
+    content: Vec<u8>,
+    /// All of it.
+    record: Vec<u8>,
 }
 
 impl Writing<'_> {
@@ -139,7 +152,10 @@ impl Writing<'_> {
             clock,
             next_revision,
             packer,
+            example: None,
             changes: Changes::default(),
+            content: Vec::new(),
+            record: Vec::new(),
         })
     }
 
@@ -212,10 +228,10 @@ impl Writing<'_> {
 
     pub(super) fn release(&self, account: &Account, epoch: u64, payloads: &[Hash]) -> Written<()> {
         let (id, _) = self.fence(account, epoch)?;
-        let sql = "DELETE FROM quarantine WHERE account_id = ? \
-                   AND payload_id = (SELECT id FROM payloads WHERE hash = ?)";
         for hash in payloads {
-            self.run(sql, params![id, hash.as_bytes()])?;
+            let payload_id = read::payload_id(self.transaction, hash)?;
+            let sql = "DELETE FROM quarantine WHERE account_id = ? AND payload_id = ?";
+            self.run(sql, params![id, payload_id])?;
         }
         Ok(())
     }
@@ -283,7 +299,7 @@ impl Pen<'_> {
 
     fn known(&self, key: &SessionKey) -> rusqlite::Result<Option<Known>> {
         let sql = "SELECT s.id, s.revision, s.revision_id, s.content, s.missing_us IS NOT NULL, \
-                   (SELECT payload_id FROM revisions WHERE id = s.revision_id) \
+                   EXISTS (SELECT 1 FROM intervals WHERE session_id = s.id) \
                    FROM sessions s WHERE s.account_id = ? AND s.kind = ? AND s.source_id = ?";
         let mut found = self.writing.transaction.prepare_cached(sql)?;
         found
@@ -294,7 +310,7 @@ impl Pen<'_> {
                     revision_id: row.get(2)?,
                     content: row.get(3)?,
                     missing: row.get(4)?,
-                    payload_id: row.get(5)?,
+                    has_intervals: row.get(5)?,
                 })
             })
             .optional()
@@ -304,7 +320,7 @@ impl Pen<'_> {
         let key = session.key();
         let known = self.known(key)?;
         let intervals = match &known {
-            Some(known) if session.details.intervals == Detail::NotFetched => {
+            Some(known) if known.has_intervals && session.details.intervals == Detail::NotFetched => {
                 self.intervals(known, session)?
             }
             _ => None,
@@ -315,7 +331,7 @@ impl Pen<'_> {
             session
         });
         let session = with_intervals.as_ref().unwrap_or(session);
-        let content = content_hash(session);
+        let content = write_content(session, &mut self.content);
         let listed = remapped.is_none();
         let returned = listed && known.as_ref().is_some_and(|known| known.missing);
         let mapping_version = session.provenance.mapping_version;
@@ -368,13 +384,16 @@ impl Pen<'_> {
         let payload_id = match &session.provenance.payload {
             Some(payload) => Some(self.keep(payload)?),
             // What is mapped anew was read from where it was read from before.
-            None if reason == Reason::Remapped => known.and_then(|known| known.payload_id),
-            None => None,
+            None => match known.filter(|_| reason == Reason::Remapped) {
+                Some(known) => {
+                    let sql = "SELECT payload_id FROM revisions WHERE id = ?";
+                    let mut found = self.writing.transaction.prepare_cached(sql)?;
+                    found.query_row([known.revision_id], |row| row.get(0))?
+                }
+                None => None,
+            },
         };
-        let (listed, missing) = match reason {
-            Reason::Remapped => (false, known.is_some_and(|known| known.missing)),
-            _ => (true, false),
-        };
+        let listed = reason != Reason::Remapped;
         let revision_id = self.next_revision;
         self.next_revision += 1;
         let period = &session.timing.period;
@@ -383,54 +402,58 @@ impl Pen<'_> {
         let vehicle = parties.vehicle.as_ref();
         let money = session.costs.cost.as_ref().map(|cost| cost.money);
         let (cost, currency) = split(money);
-        // On conflict, that is of a known session, `missing_us` and what was seen are kept unless it was listed.
-        self.writing.transaction.prepare_cached(
-            "INSERT INTO sessions (id, account_id, kind, source_id, handle, revision, revision_id, content, \
-             mapping_version, first_seen_us, last_seen_us, seen, status, start_us, end_us, zone, local_day, energy_mwh, \
-             cost, currency, vehicle_id, vehicle_name, charge_point_id, location, counts) \
-             VALUES (:id, :account_id, :kind, :source_id, :handle, :revision, :revision_id, :content, \
-             :mapping_version, :at, :at, :seen, :status, :start_us, :end_us, :zone, :local_day, :energy_mwh, \
-             :cost, :currency, :vehicle_id, :vehicle_name, :charge_point_id, :location, :counts) \
-             ON CONFLICT (id) DO UPDATE SET revision = excluded.revision, revision_id = excluded.revision_id, \
-             content = excluded.content, mapping_version = excluded.mapping_version, \
-             last_seen_us = iif(:listed, excluded.last_seen_us, last_seen_us), \
-             seen = iif(:listed, excluded.seen, seen), missing_us = iif(:missing, missing_us, NULL), \
-             status = excluded.status, start_us = excluded.start_us, end_us = excluded.end_us, zone = excluded.zone, \
-             local_day = excluded.local_day, energy_mwh = excluded.energy_mwh, cost = excluded.cost, \
-             currency = excluded.currency, vehicle_id = excluded.vehicle_id, vehicle_name = excluded.vehicle_name, \
-             charge_point_id = excluded.charge_point_id, location = excluded.location, counts = excluded.counts",
-        )?
-        .execute(named_params! {
-            ":id": known.map(|known| known.id),
-            ":account_id": self.account_id,
-            ":kind": key.kind.as_str(),
-            ":source_id": key.source_id,
-            ":handle": key.id().as_bytes(),
-            ":revision": number,
-            ":revision_id": revision_id,
-            ":content": content.as_bytes(),
-            ":mapping_version": session.provenance.mapping_version,
-            ":at": self.at_us,
-            ":seen": self.clock,
-            ":listed": listed,
-            ":missing": missing,
-            ":status": session.state.status.as_str(),
-            ":start_us": period.start.map(to_us),
-            ":end_us": period.end.map(to_us),
-            ":zone": zone,
-            ":local_day": period.start.map(|start| local_day(start, zone, self.writing.zone)),
-            ":energy_mwh": session.energy.headline().map(Energy::as_mwh),
-            ":cost": cost,
-            ":currency": currency,
-            ":vehicle_id": vehicle.and_then(|vehicle| vehicle.source_id.as_deref()),
-            ":vehicle_name": vehicle.and_then(|vehicle| vehicle.name.as_deref()),
-            ":charge_point_id": parties.charge_point.as_ref().and_then(|point| point.source_id.as_deref()),
-            ":location": session.place.location.as_ref().and_then(|place| place.label.as_deref()),
-            ":counts": session.counts(),
-        })?;
-        let id = known.map_or_else(|| self.writing.transaction.last_insert_rowid(), |known| known.id);
-        let record =
-            serde_json::to_string(session).map_err(|_| misuse("a record could not be written as JSON"))?;
+        let current: [&dyn ToSql; 17] = [
+            &number,
+            &revision_id,
+            content.as_bytes(),
+            &session.provenance.mapping_version,
+            &session.state.status.as_str(),
+            &period.start.map(to_us),
+            &period.end.map(to_us),
+            &zone,
+            &period.start.map(|start| local_day(start, zone, self.writing.zone)),
+            &session.energy.headline().map(Energy::as_mwh),
+            &cost,
+            &currency,
+            &vehicle.and_then(|vehicle| vehicle.source_id.as_deref()),
+            &vehicle.and_then(|vehicle| vehicle.name.as_deref()),
+            &parties.charge_point.as_ref().and_then(|point| point.source_id.as_deref()),
+            &session.place.location.as_ref().and_then(|place| place.label.as_deref()),
+            &session.counts(),
+        ];
+        // Two statements, because that of an upsert takes longer, even where nothing is there to be changed.
+        let id = if let Some(known) = known {
+            let mut update = self.writing.transaction.prepare_cached(
+                "UPDATE sessions SET revision = ?, revision_id = ?, content = ?, mapping_version = ?, status = ?, \
+                 start_us = ?, end_us = ?, zone = ?, local_day = ?, energy_mwh = ?, cost = ?, currency = ?, \
+                 vehicle_id = ?, vehicle_name = ?, charge_point_id = ?, location = ?, counts = ? WHERE id = ?",
+            )?;
+            update.execute(params_from_iter(current.into_iter().chain([&known.id as &dyn ToSql])))?;
+            if listed {
+                let sql = "UPDATE sessions SET last_seen_us = ?, seen = ?, missing_us = NULL WHERE id = ?";
+                self.writing.run(sql, params![self.at_us, self.clock, known.id])?;
+            }
+            known.id
+        } else {
+            let mut insert = self.writing.transaction.prepare_cached(
+                "INSERT INTO sessions (revision, revision_id, content, mapping_version, status, start_us, end_us, zone, \
+                 local_day, energy_mwh, cost, currency, vehicle_id, vehicle_name, charge_point_id, location, counts, \
+                 account_id, kind, source_id, handle, first_seen_us, last_seen_us, seen) \
+                 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            )?;
+            let handle = key.id();
+            let added: [&dyn ToSql; 7] = [
+                &self.account_id,
+                &key.kind.as_str(),
+                &key.source_id,
+                handle.as_bytes(),
+                &self.at_us,
+                &self.at_us,
+                &self.clock,
+            ];
+            insert.insert(params_from_iter(current.into_iter().chain(added)))?
+        };
+        write_record(session, &self.content, &mut self.record);
         self.writing.run(
             "INSERT INTO revisions (id, session_id, number, at_us, reason, content, payload_id, mapping_version, record) \
              VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
@@ -443,7 +466,7 @@ impl Pen<'_> {
                 content.as_bytes(),
                 payload_id,
                 session.provenance.mapping_version,
-                record
+                ToSqlOutput::Borrowed(ValueRef::Text(&self.record))
             ],
         )?;
         if known.is_some() {
@@ -521,14 +544,32 @@ impl Pen<'_> {
         let plain = payload.as_bytes();
         let hash = Hash::of(plain);
         let t = self.writing.transaction;
-        let mut known = t.prepare_cached("SELECT id FROM payloads WHERE hash = ?")?;
-        if let Some(id) = known.query_row([hash.as_bytes()], |row| row.get(0)).optional()? {
+        if let Some(id) = read::payload_id(t, &hash)? {
             return Ok(id);
         }
-        let packed = self.packer.pack(plain);
+        let (dictionary_id, packer) = match &mut self.example {
+            Some((id, packer)) => (Some(*id), packer),
+            None => (None, &mut self.packer),
+        };
+        let packed = packer.pack(plain);
+        let dictionary_id = dictionary_id.filter(|_| packed.is_some());
         let bytes = packed.as_deref().unwrap_or(plain);
-        let mut insert = t.prepare_cached("INSERT INTO payloads (hash, size, bytes) VALUES (?, ?, ?)")?;
-        Ok(insert.insert(params![hash.as_bytes(), plain.len() as i64, bytes])?)
+        let sql = "INSERT INTO payloads (hash, size, dictionary_id, bytes) VALUES (?, ?, ?, ?)";
+        let mut insert = t.prepare_cached(sql)?;
+        let id = insert.insert(params![hash.as_bytes(), plain.len() as i64, dictionary_id, bytes])?;
+        self.writing.run(
+            "INSERT INTO new_payload_places (prefix, payload_id) VALUES (?, ?)",
+            params![read::prefix(&hash), id],
+        )?;
+        if id % NEW_PLACES == 0 {
+            self.writing.run("INSERT INTO payload_places SELECT * FROM new_payload_places", &[])?;
+            self.writing.run("DELETE FROM new_payload_places", &[])?;
+        }
+        if self.example.is_none() {
+            // Records of one page are alike.
+            self.example = Packer::like(plain).map(|packer| (id, packer));
+        }
+        Ok(id)
     }
 
     /// Takes out of quarantine what has come whole.
@@ -543,12 +584,11 @@ impl Pen<'_> {
         Ok(())
     }
 
-    /// The intervals that are known of a record, if there are some.
+    /// The intervals of a record that has some, unless they are not those of this session.
     fn intervals(&self, known: &Known, session: &ChargingSession) -> Written<Option<Detail<Vec<Interval>>>> {
-        let sql = "SELECT record FROM revisions WHERE id = ? AND EXISTS (SELECT 1 FROM intervals WHERE session_id = ?)";
+        let sql = "SELECT record FROM revisions WHERE id = ?";
         let mut found = self.writing.transaction.prepare_cached(sql)?;
-        let record: Option<String> =
-            found.query_row((known.revision_id, known.id), |row| row.get(0)).optional()?;
+        let record: Option<String> = found.query_row([known.revision_id], |row| row.get(0)).optional()?;
         let Some(record) = record else { return Ok(None) };
         let before: ChargingSession = serde_json::from_str(&record).map_err(|_| Failure::Damaged)?;
         // Those of another energy are not those of this record.
@@ -616,14 +656,14 @@ impl Pen<'_> {
             }
             let mut found = self.writing.transaction.prepare_cached(&sql)?;
             let gone: Vec<(Known, String)> = found
-                .query_map(rusqlite::params_from_iter(values), |row| {
+                .query_map(params_from_iter(values), |row| {
                     let known = Known {
                         id: row.get(0)?,
                         revision: row.get(1)?,
                         revision_id: row.get(2)?,
                         content: row.get(3)?,
                         missing: false,
-                        payload_id: None,
+                        has_intervals: false,
                     };
                     Ok((known, row.get(4)?))
                 })?
