@@ -333,6 +333,7 @@ fn unpack(c: &Connection, row: &Row<'_>, column: usize) -> Read<Payload> {
     Ok(columns::unpack(row.get(column)?, blob(row, column + 1)?, &dictionary)?.into())
 }
 
+/// Bytes, without a copy.
 fn blob<'a>(row: &'a Row<'_>, column: usize) -> Read<&'a [u8]> {
     row.get_ref(column)?.as_blob().map_err(|_| Failure::Damaged)
 }
