@@ -96,7 +96,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 pub use auth::{Authenticator, NoAuth, SignIn, StaticHeader};
 pub use client::{Client, ClientBuilder, PlainHttp, segment};
 pub use decode::{
-    Decodable, Decoded, array, complete, items, json, list_in, member, raw, record, records, text,
+    Decodable, Decoded, RawRecords, array, complete, items, json, list_in, member, raw, record, records, text,
 };
 pub use dialect::{Dialect, problem};
 pub use oauth::{BodyFormat, CredentialsIn, OAuth2, token_url};
