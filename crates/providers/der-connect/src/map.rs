@@ -109,9 +109,9 @@ impl Mapping {
         time(session, data.start, data.end);
         if let Some(charge) = data.charge {
             if let Some(total) = charge.total {
-                let place = ("charge/total", "charge/total/total");
-                let energy = (total.total, total.unit, &KILOWATT_HOURS[..]);
-                let energy = quantity(session, place, energy, Energy::from_kwh)?;
+                let energy = wire::Measurement { value: total.total, unit: total.unit };
+                let energy =
+                    measured(session, "charge/total", Some(energy), &KILOWATT_HOURS, Energy::from_kwh)?;
                 let reading = energy.map(|energy| EnergyReading::import(energy, MeasuringPoint::Unknown));
                 session.energy.readings.extend(reading);
                 let tiers = [("t1", total.t1), ("t2", total.t2), ("t3", total.t3), ("t4", total.t4)];
@@ -154,6 +154,7 @@ const KILOWATTS: [(&str, Decimal); 3] = [("kW", Decimal::ONE), ("W", MILLI), ("M
 const KILOMETRES: [(&str, Decimal); 2] = [("km", Decimal::ONE), ("m", MILLI)];
 const PERCENT: [(&str, Decimal); 1] = [("%", Decimal::ONE)];
 
+/// What `make` makes of a value in our unit. One that cannot be held is kept, with an issue.
 fn measured<T>(
     session: &mut ChargingSession,
     field: &'static str,
@@ -161,25 +162,12 @@ fn measured<T>(
     units: &Units,
     make: impl Fn(Decimal) -> Option<T>,
 ) -> Result<Option<T>, Unknown> {
-    let Some(from) = from else { return Ok(None) };
-    quantity(session, (field, &format!("{field}/value")), (from.value, from.unit, units), make)
-}
-
-/// What `make` makes of a value in our unit. `places` are those of the field and of its value.
-fn quantity<T>(
-    session: &mut ChargingSession,
-    (field, place): (&'static str, &str),
-    (value, unit, units): (Option<f64>, Option<String>, &Units),
-    make: impl Fn(Decimal) -> Option<T>,
-) -> Result<Option<T>, Unknown> {
-    if value.is_none() {
-        return Ok(None);
-    }
+    let Some((value, unit)) = from.and_then(|from| Some((from.value?, from.unit))) else { return Ok(None) };
     let unit = unit.unwrap_or_default();
     let known = units.iter().find(|(word, _)| *word == unit);
     let (_, factor) = known.ok_or(Unknown { field, unit })?;
-    let name = format!("data.{}", place.replace('/', "."));
-    Ok(session.fit(&name, value, |value| make(decimal_from_f64(value)?.checked_mul(*factor)?)))
+    let name = format!("data.{}", field.replace('/', "."));
+    Ok(session.fit(&name, Some(value), |value| make(decimal_from_f64(value)?.checked_mul(*factor)?)))
 }
 
 /// Start and end of the flow of energy, computed or measured; nothing is known of the cable.
