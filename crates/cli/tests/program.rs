@@ -157,7 +157,7 @@ async fn a_body_over_the_limit_is_told() {
     sandbox.inject(Fault::oversized(40 << 20).times(100));
     let ran = fetch(&sandbox, &[]).await;
     assert_eq!(ran.code, 1, "{}", ran.err);
-    assert!(ran.err.contains("32 MiB") || ran.err.contains("33554432"), "{}", ran.err);
+    assert!(ran.err.contains("8 MiB") || ran.err.contains("8388608"), "{}", ran.err);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,6 +1,6 @@
 //! From bytes to typed records, losing neither a record nor a page to one bad field.
 
-use std::{borrow::Cow, collections::BTreeMap, fmt};
+use std::{borrow::Cow, collections::BTreeMap, fmt, ops::Deref};
 
 use bytes::Bytes;
 use charging_sessions_core::{
@@ -9,7 +9,7 @@ use charging_sessions_core::{
 };
 use serde::{
     Deserialize, Deserializer,
-    de::{DeserializeOwned, MapAccess, Visitor},
+    de::{DeserializeOwned, Error as _, MapAccess, SeqAccess, Visitor},
 };
 use serde_json::{Map, Value, value::RawValue};
 use serde_path_to_error::Segment;
@@ -135,7 +135,60 @@ pub fn text(body: &Bytes) -> Result<&str> {
     Ok(text.strip_prefix('\u{feff}').unwrap_or(text))
 }
 
-/// The body as one `T`, for example an envelope whose records are `Vec<&RawValue>`.
+/// The most records of one answer. Each costs memory beyond its bytes, also one that is no record.
+const MOST_RECORDS: usize = 50_000;
+/// What the error of a longer list begins with.
+const TOO_MANY: &str = "too many records";
+/// The longest record, in bytes. The longest that is known has about 100 kB; what is made of a record is several
+/// times as large.
+const LONGEST_RECORD: usize = 1 << 20;
+
+/// The elements of a list in a body, each as it stands: 50,000 at most.
+#[derive(Clone, Debug, Default)]
+pub struct RawRecords<'a>(Vec<&'a RawValue>);
+
+impl<'a> Deref for RawRecords<'a> {
+    type Target = [&'a RawValue];
+
+    fn deref(&self) -> &Self::Target {
+        &self.0
+    }
+}
+
+impl<'a> From<RawRecords<'a>> for Vec<&'a RawValue> {
+    fn from(records: RawRecords<'a>) -> Self {
+        records.0
+    }
+}
+
+impl<'de: 'a, 'a> Deserialize<'de> for RawRecords<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct List;
+
+        impl<'de> Visitor<'de> for List {
+            type Value = Vec<&'de RawValue>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a list")
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Self::Value, A::Error> {
+                let mut records = Vec::new();
+                while let Some(record) = list.next_element()? {
+                    if records.len() == MOST_RECORDS {
+                        return Err(A::Error::custom(TOO_MANY));
+                    }
+                    records.push(record);
+                }
+                Ok(records)
+            }
+        }
+
+        deserializer.deserialize_seq(List).map(Self)
+    }
+}
+
+/// The body as one `T`, for example an envelope with [`RawRecords`].
 ///
 /// # Errors
 ///
@@ -158,7 +211,8 @@ pub fn json<'a, T: Deserialize<'a>>(body: &'a Bytes) -> Result<T> {
 /// [`ErrorKind::Protocol`] that says what was found instead, and where; never the content.
 pub fn array(body: &Bytes) -> Result<Vec<&RawValue>> {
     let text = text(body)?;
-    serde_json::from_str(text).map_err(|e| unreadable("a JSON array", text, &e, ""))
+    let records: Result<RawRecords<'_>, _> = serde_json::from_str(text);
+    records.map(Into::into).map_err(|e| unreadable("a JSON array", text, &e, ""))
 }
 
 /// The elements of a body that is an array, bare or as the member `items` of an object.
@@ -170,11 +224,11 @@ pub fn items(body: &Bytes) -> Result<Vec<&RawValue>> {
     #[derive(Deserialize)]
     struct Envelope<'a> {
         #[serde(borrow)]
-        items: Vec<&'a RawValue>,
+        items: RawRecords<'a>,
     }
     match array(body) {
         Ok(records) => Ok(records),
-        Err(error) => json::<Envelope<'_>>(body).map(|envelope| envelope.items).map_err(|_| error),
+        Err(error) => json::<Envelope<'_>>(body).map(|envelope| envelope.items.into()).map_err(|_| error),
     }
 }
 
@@ -233,6 +287,9 @@ fn unreadable(expected: &str, text: &str, error: &serde_json::Error, pointer: &s
     let found = kind_of_body(text);
     let place = format!("line {}, column {}", error.line(), error.column());
     let text = match error.classify() {
+        Category::Data if error.to_string().starts_with(TOO_MANY) => {
+            format!("expected {expected}, found {found} with more than {MOST_RECORDS} records")
+        }
         _ if !found.starts_with("a JSON") => format!("expected {expected}, found {found}"),
         Category::Eof => format!("expected {expected}, found {found} that breaks off at {place}"),
         Category::Syntax | Category::Io => {
@@ -341,6 +398,14 @@ fn decode<T: DeserializeOwned>(raw: &RawValue) -> Result<(T, Vec<Issue>), Fault>
             code: IssueCode::RECORD_NOT_AN_OBJECT,
             pointer: String::new(),
             reason: format!("a record is an object, this is {}", Shape(raw)),
+            id: None,
+        });
+    }
+    if raw.get().len() > LONGEST_RECORD {
+        return Err(Fault {
+            code: IssueCode::RECORD_UNREADABLE,
+            pointer: String::new(),
+            reason: format!("the record has more than {LONGEST_RECORD} bytes"),
             id: None,
         });
     }
@@ -977,5 +1042,23 @@ mod tests {
                 prop_assert_eq!(decoded.records.len() + decoded.rejected.len(), raws.len());
             }
         }
+    }
+
+    #[test]
+    fn a_list_or_a_record_beyond_all_measure_is_not_read() {
+        let list = |records: usize| Bytes::from(format!("[{}1]", "1,".repeat(records - 1)));
+        assert_eq!(array(&list(MOST_RECORDS)).unwrap().len(), MOST_RECORDS);
+        for body in
+            [list(MOST_RECORDS + 1), [b"{\"items\":", &list(MOST_RECORDS + 1)[..], b"}"].concat().into()]
+        {
+            assert_eq!(items(&body).unwrap_err().kind(), ErrorKind::Protocol);
+        }
+        let said = array(&list(MOST_RECORDS + 1)).unwrap_err().to_string();
+        assert_eq!(said, "expected a JSON array, found a JSON array with more than 50000 records");
+        let record = format!("{{\"id\":\"{}\"}}", "x".repeat(LONGEST_RECORD));
+        let body = Bytes::from(format!("[{record}]"));
+        let decoded = records::<BTreeMap<String, String>>(&body, &array(&body).unwrap(), "");
+        assert!(decoded.records.is_empty());
+        assert_eq!(decoded.rejected[0].payload.as_bytes(), record.as_bytes(), "nothing is lost");
     }
 }

@@ -98,7 +98,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 pub use auth::{Authenticator, EitherHeader, NoAuth, SignIn, StaticHeader};
 pub use client::{Client, ClientBuilder, PlainHttp, segment, unique_id};
 pub use decode::{
-    Decodable, Decoded, array, complete, items, json, list_in, member, raw, record, records, text, unknown,
+    Decodable, Decoded, RawRecords, array, complete, items, json, list_in, member, raw, record, records,
+    text, unknown,
 };
 pub use dialect::{Dialect, problem};
 pub use instant::utc;

@@ -124,8 +124,8 @@ impl OffsetPlace {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Unavailable`], exhausted, if the list has changed too often, or never gives as many records as
-    /// it states.
+    /// [`ErrorKind::InvalidCursor`] if the list has changed too often, or never gives as many records as it states:
+    /// this place leads nowhere any more, and only a new one can.
     pub fn advance(&mut self, ids: &[Option<String>], total: Option<u64>) -> Result<()> {
         let repeats = match (&self.last, ids.first()) {
             (None, _) => true,
@@ -139,8 +139,9 @@ impl OffsetPlace {
         let short = new == 0 && total.is_some_and(|total| self.received < total);
         if moved || short {
             if self.restarts >= MOST_RESTARTS {
-                let text = "a list keeps changing while it is read, or gives fewer records than it states";
-                return Err(Error::new(ErrorKind::Unavailable, text).exhausted());
+                let text = "a list keeps changing while it is read, or gives fewer records than it states; start \
+                            the listing again";
+                return Err(Error::new(ErrorKind::InvalidCursor, text));
             }
             *self = Self { restarts: self.restarts + 1, ..Self::default() };
             return Ok(());
@@ -150,8 +151,9 @@ impl OffsetPlace {
         if let Some(last) = ids.last() {
             self.last.clone_from(last);
         }
-        // Without a total, only a page with nothing new is the last.
-        self.done = total.map_or(new == 0, |total| self.received >= total);
+        // Without a total, or with one that cannot be right, only a page with nothing new is the last.
+        let credible = total.filter(|total| *total >= self.received);
+        self.done = credible.map_or(new == 0, |total| self.received == total);
         Ok(())
     }
 }
@@ -217,7 +219,17 @@ mod tests {
             }
             assert!(!place.is_done());
         };
-        assert_eq!((error.kind(), error.is_retryable()), (ErrorKind::Unavailable, false));
+        assert_eq!((error.kind(), error.is_retryable()), (ErrorKind::InvalidCursor, false));
+    }
+
+    #[test]
+    fn a_total_below_what_has_come_is_not_the_end() {
+        let mut place = after(&["a", "b"], Some(0));
+        assert!(!place.is_done());
+        place.advance(&ids(&["b", "c"]), Some(0)).unwrap();
+        assert!(!place.is_done());
+        place.advance(&ids(&["c"]), Some(0)).unwrap();
+        assert!(place.is_done());
     }
 
     #[test]

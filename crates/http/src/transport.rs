@@ -15,7 +15,8 @@ pub type Response = http::Response<Bytes>;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Limits {
-    /// The longest body, in bytes, after decompression. 32 MiB by default.
+    /// The longest body, in bytes, after decompression. 8 MiB by default: as many as four are read at the same
+    /// time, and a process stays below 100 MiB.
     pub max_body: usize,
     /// The longest silence while a body is read. 10 s by default.
     ///
@@ -26,7 +27,7 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { max_body: 32 << 20, idle: Duration::from_secs(10) }
+        Self { max_body: 8 << 20, idle: Duration::from_secs(10) }
     }
 }
 

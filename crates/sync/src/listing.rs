@@ -120,7 +120,10 @@ impl Run<'_> {
         self.tell(&Event::SliceBegun { slice, resumed });
         let mut proof = Proof::default();
         let mut seen = HashSet::new();
+        let mut visited = HashSet::new();
         loop {
+            // A cursor may be long, and a listing have many.
+            visited.extend(cursor.as_ref().map(|cursor| Hash::of(cursor.as_str().as_bytes())));
             // A change that is made while the page is under way may not be in it.
             let at = self.sync.now();
             let fetch = self.sync.source.fetch_page(&query, cursor.as_ref());
@@ -131,8 +134,13 @@ impl Run<'_> {
                 }
                 Some(page) => page?,
             };
-            if page.next.is_some() && page.next == cursor {
-                let message = "the listing does not move: a page names itself as its next";
+            let again =
+                page.next.as_ref().filter(|next| visited.contains(&Hash::of(next.as_str().as_bytes())));
+            if let Some(next) = again {
+                let message = match Some(next) == cursor.as_ref() {
+                    true => "the listing does not move: a page names itself as its next",
+                    false => "the listing goes in a circle: a page names one before it as its next",
+                };
                 return Err(
                     Error::new(ErrorKind::Protocol, message).with_provider(self.sync.account.provider)
                 );

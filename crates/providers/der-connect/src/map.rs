@@ -3,7 +3,7 @@
 use bytes::Bytes;
 // Nearly every word of the record is needed here.
 use charging_sessions_core::{checks::known, *};
-use charging_sessions_http::{self as http, RawValue};
+use charging_sessions_http::{self as http, RawRecords, RawValue};
 use jiff::Timestamp;
 use rust_decimal::Decimal;
 use serde::Deserialize;
@@ -40,7 +40,7 @@ pub struct Mapping {
 pub(crate) struct Envelope<'a> {
     // Null is an empty list. An object without one is something else.
     #[serde(borrow, deserialize_with = "Option::deserialize")]
-    data: Option<Vec<&'a RawValue>>,
+    data: Option<RawRecords<'a>>,
     meta: Option<wire::Meta>,
 }
 
@@ -48,7 +48,7 @@ impl<'a> Envelope<'a> {
     pub(crate) fn read(body: &'a Bytes) -> Result<(Vec<&'a RawValue>, Option<String>)> {
         let Envelope { data, meta } = http::json(body)?;
         let token = meta.and_then(|meta| meta.continuation_token).filter(|token| !token.is_empty());
-        Ok((data.unwrap_or_default(), token))
+        Ok((data.unwrap_or_default().into(), token))
     }
 }
 
@@ -109,8 +109,9 @@ impl Mapping {
         time(session, data.start, data.end);
         if let Some(charge) = data.charge {
             if let Some(total) = charge.total {
-                let energy = quantity("charge/total", total.total, total.unit, &KILOWATT_HOURS)?;
-                let energy = energy.and_then(Energy::from_kwh);
+                let energy = wire::Measurement { value: total.total, unit: total.unit };
+                let energy =
+                    measured(session, "charge/total", Some(energy), &KILOWATT_HOURS, Energy::from_kwh)?;
                 let reading = energy.map(|energy| EnergyReading::import(energy, MeasuringPoint::Unknown));
                 session.energy.readings.extend(reading);
                 let tiers = [("t1", total.t1), ("t2", total.t2), ("t3", total.t3), ("t4", total.t4)];
@@ -118,16 +119,18 @@ impl Mapping {
                     session.keep(&format!("charge.total.{name}"), tier);
                 }
             }
-            let power = measured("charge/averagePower", charge.average_power, &KILOWATTS)?;
-            session.power.average = power.and_then(Power::from_kw);
+            let percent = |percent| Some(Percent::new(percent));
+            session.power.average =
+                measured(session, "charge/averagePower", charge.average_power, &KILOWATTS, Power::from_kw)?;
             session.state_of_charge.start =
-                measured("charge/start", charge.start, &PERCENT)?.map(Percent::new);
-            session.state_of_charge.end = measured("charge/end", charge.end, &PERCENT)?.map(Percent::new);
+                measured(session, "charge/start", charge.start, &PERCENT, percent)?;
+            session.state_of_charge.end = measured(session, "charge/end", charge.end, &PERCENT, percent)?;
         }
         if let Some(range) = data.range {
-            let distance = |field, end| Ok(measured(field, end, &KILOMETRES)?.and_then(Distance::from_km));
-            session.driving.range_start = distance("range/start", range.start)?;
-            session.driving.range_end = distance("range/end", range.end)?;
+            let kilometres = Distance::from_km;
+            session.driving.range_start =
+                measured(session, "range/start", range.start, &KILOMETRES, kilometres)?;
+            session.driving.range_end = measured(session, "range/end", range.end, &KILOMETRES, kilometres)?;
         }
         place(session, data.location, data.location_matches.unwrap_or_default());
         Ok(())
@@ -151,26 +154,20 @@ const KILOWATTS: [(&str, Decimal); 3] = [("kW", Decimal::ONE), ("W", MILLI), ("M
 const KILOMETRES: [(&str, Decimal); 2] = [("km", Decimal::ONE), ("m", MILLI)];
 const PERCENT: [(&str, Decimal); 1] = [("%", Decimal::ONE)];
 
-fn measured(
+/// What `make` makes of a value in our unit. One that cannot be held is kept, with an issue.
+fn measured<T>(
+    session: &mut ChargingSession,
     field: &'static str,
     from: Option<wire::Measurement>,
     units: &Units,
-) -> Result<Option<Decimal>, Unknown> {
-    from.map_or(Ok(None), |from| quantity(field, from.value, from.unit, units))
-}
-
-fn quantity(
-    field: &'static str,
-    value: Option<f64>,
-    unit: Option<String>,
-    units: &Units,
-) -> Result<Option<Decimal>, Unknown> {
-    let Some(value) = value.and_then(decimal_from_f64) else { return Ok(None) };
+    make: impl Fn(Decimal) -> Option<T>,
+) -> Result<Option<T>, Unknown> {
+    let Some((value, unit)) = from.and_then(|from| Some((from.value?, from.unit))) else { return Ok(None) };
     let unit = unit.unwrap_or_default();
-    match units.iter().find(|(word, _)| *word == unit) {
-        Some((_, factor)) => Ok(value.checked_mul(*factor)),
-        None => Err(Unknown { field, unit }),
-    }
+    let known = units.iter().find(|(word, _)| *word == unit);
+    let (_, factor) = known.ok_or(Unknown { field, unit })?;
+    let name = format!("data.{}", field.replace('/', "."));
+    Ok(session.fit(&name, Some(value), |value| make(decimal_from_f64(value)?.checked_mul(*factor)?)))
 }
 
 /// Start and end of the flow of energy, computed or measured; nothing is known of the cable.

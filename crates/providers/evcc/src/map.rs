@@ -3,7 +3,7 @@
 use bytes::Bytes;
 // Nearly every word of the record is needed here.
 use charging_sessions_core::{checks::known, *};
-use charging_sessions_http::{self as http, RawValue};
+use charging_sessions_http::{self as http, RawRecords, RawValue};
 use jiff::{SignedDuration, Timestamp, fmt::temporal::Pieces, tz::Offset};
 use rust_decimal::Decimal;
 use serde::Deserialize;
@@ -63,13 +63,13 @@ fn listed(body: &Bytes) -> Result<(Vec<&RawValue>, &'static str)> {
     #[derive(Deserialize)]
     struct Wrapper<'a> {
         #[serde(borrow)]
-        result: Vec<&'a RawValue>,
+        result: RawRecords<'a>,
     }
     match http::array(body) {
         Ok(records) => Ok((records, "")),
         Err(error) => {
             let wrapper = http::json::<Wrapper<'_>>(body).map_err(|_| error)?;
-            Ok((wrapper.result, "/result"))
+            Ok((wrapper.result.into(), "/result"))
         }
     }
 }

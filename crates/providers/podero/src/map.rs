@@ -2,7 +2,7 @@
 
 // Nearly every word of the record is needed here.
 use charging_sessions_core::{checks::known, *};
-use charging_sessions_http::{self as http, Bytes, Decodable, RawValue};
+use charging_sessions_http::{self as http, Bytes, Decodable, RawRecords, RawValue};
 use jiff::Timestamp;
 use serde::Deserialize;
 
@@ -46,7 +46,7 @@ type Record = Decodable<wire::SessionItem>;
 struct Envelope<'a> {
     total: Option<u64>,
     #[serde(borrow)]
-    items: Vec<&'a RawValue>,
+    items: RawRecords<'a>,
 }
 
 #[derive(Deserialize)]
