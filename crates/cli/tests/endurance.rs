@@ -204,7 +204,7 @@ impl Wire {
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "takes minutes; cargo xtask endurance runs it"]
 async fn a_network_that_is_cut_ends_the_run_with_a_sentence_and_the_next_one_goes_on() {
-    let sandbox = sandbox(number("ENDURANCE_SESSIONS", 50_000) / 5).await;
+    let sandbox = sandbox(number("ENDURANCE_SESSIONS", 50_000)).await;
     let wire = Wire::to(sandbox.address()).await;
     let folder = tempfile::tempdir().unwrap();
     let store = folder.path().join("sessions.sqlite");
@@ -337,5 +337,6 @@ async fn memory_does_not_grow_with_the_number_of_sessions() {
         let energy = bulk.energy_watt_hours().to_string();
         assert_eq!((&sum["sessions"], &sum["energy_wh"]), (&json!(sessions), &json!(energy)), "{sums}");
     }
-    assert!(peaks[2] < peaks[0] * 1.2 && peaks[3] < peaks[1] * 1.2, "{peaks:?}");
+    // Ten times as many sessions fill what SQLite keeps of the file in memory, which is 24 MB at most, and nothing else.
+    assert!(peaks[2] < peaks[0] + 24.0 && peaks[3] < peaks[1] + 24.0, "{peaks:?}");
 }
