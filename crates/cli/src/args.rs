@@ -7,7 +7,7 @@ use clap::{
     Parser, Subcommand, ValueEnum,
     builder::{OsStringValueParser, TypedValueParser as _},
 };
-use jiff::{SignedDuration, Span, SpanRelativeTo, Timestamp, Zoned, civil, tz::TimeZone};
+use jiff::{SignedDuration, Span, SpanRelativeTo, Timestamp, civil, tz::TimeZone};
 
 use crate::{
     auth, backfill, check, demo, diff, doctor,
@@ -211,13 +211,17 @@ fn window(from: Timestamp, until: Timestamp, otherwise: &str) -> Result<TimeWind
     TimeWindow::new(from, until).ok_or_else(|| Failure::usage(otherwise))
 }
 
+/// When a day begins, which is not midnight everywhere on every day. `None` at the edge of what can be reckoned.
+pub(crate) fn first_instant(day: civil::Date, zone: &TimeZone) -> Option<Timestamp> {
+    day.to_zoned(zone.clone()).ok().map(|day| day.timestamp())
+}
+
 pub(crate) fn instant(name: &str, text: &str, zone: &TimeZone) -> Result<Timestamp, Failure> {
     if let Ok(instant) = text.parse::<Timestamp>() {
         return Ok(instant);
     }
-    // A day begins at its first instant, which is not midnight everywhere on every day.
-    let day = text.parse::<civil::Date>().ok().and_then(|day| day.to_zoned(zone.clone()).ok());
-    day.map(|day: Zoned| day.timestamp()).ok_or_else(|| {
+    let day = text.parse::<civil::Date>().ok();
+    day.and_then(|day| first_instant(day, zone)).ok_or_else(|| {
         Failure::usage(format!(
             "{name} is neither a day such as 2026-06-01 nor an instant such as 2026-06-01T00:00:00Z"
         ))

@@ -11,10 +11,11 @@ use jiff::{Timestamp, civil::Date, tz::TimeZone};
 use serde_json::json;
 
 use crate::{
-    args::SharedArgs,
+    args::{SharedArgs, first_instant},
     config::Config,
     exit::{Code, Failure},
-    sync::{Runs, Wanted, first_instant},
+    output,
+    sync::{Runs, Wanted},
 };
 
 /// Which past to read.
@@ -37,8 +38,8 @@ pub(crate) struct BackfillArgs {
 pub(crate) async fn run(args: &BackfillArgs, shared: &SharedArgs) -> Result<Code, Failure> {
     let config = Config::load(shared)?;
     let accounts = config.named(&args.accounts)?;
-    let from = first_instant(args.from, &config.zone);
-    let until = args.until.map(|day| first_instant(day, &config.zone));
+    let from = first_instant(args.from, &config.zone).unwrap_or(Timestamp::MIN);
+    let until = args.until.map(|day| first_instant(day, &config.zone).unwrap_or(Timestamp::MIN));
     if until.is_some_and(|until| until <= from) {
         return Err(Failure::usage("--until must be after --from"));
     }
@@ -93,7 +94,7 @@ fn record(asset: Option<&AssetRef>, span: TimeWindow) -> serde_json::Value {
 
 /// A line for all assets together, and one for those that were read by themselves.
 fn lines(spans: &[(Option<AssetRef>, TimeWindow)], zone: &TimeZone) -> Vec<String> {
-    let day = |at: Timestamp| at.to_zoned(zone.clone()).strftime("%Y-%m-%d %H:%M %Z").to_string();
+    let day = |at| output::moment(at, zone);
     let shown = |span: &TimeWindow| match Some(span.from()).filter(|from| *from != Timestamp::MIN) {
         None => format!("everything until {}", day(span.until())),
         Some(from) => format!("{} to {}", day(from), day(span.until())),

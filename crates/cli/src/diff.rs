@@ -4,14 +4,14 @@ use std::io::{self, BufWriter, Write};
 
 use charging_sessions::{AccountId, ProviderId};
 use charging_sessions_store::{Account, Recorded, SessionStore};
-use jiff::Timestamp;
 use serde_json::json;
 
 use crate::{
     args::{ReportArgs, ReportFormat, SharedArgs, instant},
     config::Config,
     exit::{Code, Failure},
-    show::{differences, plain},
+    output,
+    show::{differences, write_differences},
     stored, text,
 };
 
@@ -76,15 +76,11 @@ fn show(out: &mut impl Write, account: &Account, row: &Recorded, config: &Config
     let revision = &row.revision;
     let key = revision.session.key();
     let start = revision.session.timing.period.start;
-    let day = |at: Timestamp| at.to_zoned(config.zone.clone()).strftime("%Y-%m-%d %H:%M %Z").to_string();
-    let of = start.map(|start| format!(" of {}", day(start))).unwrap_or_default();
+    let of = start.map(|start| format!(" of {}", output::moment(start, &config.zone))).unwrap_or_default();
     let name = format!("{account}/{}/{}", key.kind, key.source_id);
     writeln!(out, "{} {}{of}", revision.reason, text::visible(&name))?;
     if let Some(before) = &row.before {
-        for (place, old, new) in differences(&json!(before), &json!(revision.session)) {
-            let (old, new) = (plain(&old), plain(&new));
-            writeln!(out, "  {place}: {} -> {}", text::visible(&old), text::visible(&new))?;
-        }
+        write_differences(out, &json!(before), &json!(revision.session))?;
     }
     Ok(())
 }

@@ -107,6 +107,11 @@ fn vehicle(session: &ChargingSession) -> Option<&str> {
     vehicle.name.as_deref().or(vehicle.source_id.as_deref())
 }
 
+/// An instant with the abbreviation of its zone, for lines that stand alone.
+pub(crate) fn moment(instant: Timestamp, zone: &TimeZone) -> String {
+    instant.to_zoned(zone.clone()).strftime("%Y-%m-%d %H:%M %Z").to_string()
+}
+
 fn local(instant: Timestamp, zone: &TimeZone) -> String {
     instant.to_zoned(zone.clone()).strftime("%Y-%m-%d %H:%M").to_string()
 }

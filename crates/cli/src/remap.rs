@@ -14,7 +14,7 @@ use crate::{
     args::SharedArgs,
     config::Config,
     exit::{Code, Failure},
-    show::{differences, plain},
+    show::write_differences,
     stored::{self, FilterArgs},
     text,
 };
@@ -66,10 +66,7 @@ pub(crate) async fn run(command: &RawCommand, shared: &SharedArgs) -> Result<Cod
             Ok(now) if content_hash(&now) == content_hash(&before) => same += 1,
             Ok(now) => {
                 writeln!(out, "{}", text::visible(&before.key().to_string()))?;
-                for (place, old, new) in differences(&json!(before), &json!(now)) {
-                    let (old, new) = (plain(&old), plain(&new));
-                    writeln!(out, "  {place}: {} -> {}", text::visible(&old), text::visible(&new))?;
-                }
+                write_differences(&mut out, &json!(before), &json!(now))?;
                 changed.push(now);
             }
         }

@@ -63,10 +63,7 @@ pub(crate) async fn run(args: &ShowArgs, shared: &SharedArgs) -> Result<Code, Fa
         writeln!(out, "\nrevision {} of {at}: {}", revision.number, revision.reason)?;
         let now = json!(revision.session);
         if let Some(before) = before.replace(now.clone()) {
-            for (place, old, new) in differences(&before, &now) {
-                let (old, new) = (plain(&old), plain(&new));
-                writeln!(out, "  {place}: {} -> {}", text::visible(&old), text::visible(&new))?;
-            }
+            write_differences(&mut out, &before, &now)?;
         }
     }
     Ok(Code::Done)
@@ -153,8 +150,17 @@ pub(crate) fn differences(old: &Value, new: &Value) -> Vec<(String, Value, Value
         .collect()
 }
 
+/// A line for each value that is another in `new` than in `old`.
+pub(crate) fn write_differences(out: &mut impl Write, old: &Value, new: &Value) -> io::Result<()> {
+    for (place, old, new) in differences(old, new) {
+        let (old, new) = (plain(&old), plain(&new));
+        writeln!(out, "  {place}: {} -> {}", text::visible(&old), text::visible(&new))?;
+    }
+    Ok(())
+}
+
 /// A value without the quotes of JSON.
-pub(crate) fn plain(value: &Value) -> String {
+fn plain(value: &Value) -> String {
     match value {
         Value::String(text) => text.clone(),
         Value::Null => "nothing".to_owned(),

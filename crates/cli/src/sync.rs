@@ -10,11 +10,11 @@ use charging_sessions_http::{Transport, default_transport};
 use charging_sessions_store::{Account as Key, SessionStore};
 use charging_sessions_sync::{AccountSync, CancellationToken, Report};
 use futures_util::{StreamExt as _, stream};
-use jiff::{SignedDuration, Timestamp, civil::Date, tz::TimeZone};
+use jiff::{SignedDuration, Timestamp, civil::Date};
 use serde_json::json;
 
 use crate::{
-    args::{SharedArgs, length},
+    args::{SharedArgs, first_instant, length},
     config::{Account, Built, Config},
     exit::{Code, Failure},
     progress::{Progress, print, tell},
@@ -53,7 +53,7 @@ pub(crate) async fn run(args: &SyncArgs, shared: &SharedArgs) -> Result<Code, Fa
     let config = Config::load(shared)?;
     let accounts = config.named(&args.accounts)?;
     let wanted = Wanted {
-        since: args.since.map(|day| first_instant(day, &config.zone)),
+        since: args.since.map(|day| first_instant(day, &config.zone).unwrap_or(Timestamp::MIN)),
         until: None,
         look_back: args.look_back,
         full: args.full,
@@ -109,6 +109,9 @@ impl<'a> Runs<'a> {
             Ok(built) => built,
             Err(failure) => return failed(account, &failure, self.wanted.json),
         };
+        if let Err(failure) = self.retry(&built).await {
+            return failed(account, &failure, self.wanted.json);
+        }
         let mut codes = Vec::new();
         let more = std::mem::take(&mut built.more);
         let first = (built.kinds, Arc::clone(&built.source));
@@ -122,14 +125,20 @@ impl<'a> Runs<'a> {
         Ok(Code::of_all(codes))
     }
 
-    async fn read(&self, account: &Account, built: &Built) -> Result<Report, Failure> {
-        let key = Key { provider: built.provider, account: built.account.clone() };
+    /// Tries what is in quarantine again: once for an account, however many listings it has.
+    async fn retry(&self, built: &Built) -> Result<(), Failure> {
         if !self.wanted.dry_run {
-            let Retried { read, .. } = quarantine::retry(&*self.store, &key, self.config, false).await?;
+            let Retried { read, .. } =
+                quarantine::retry(&*self.store, &key(built), self.config, false).await?;
             if read > 0 {
-                tell(&format!("{}: {read} records of the quarantine can be read now", account.name));
+                tell(&format!("{}: {read} records of the quarantine can be read now", built.account));
             }
         }
+        Ok(())
+    }
+
+    async fn read(&self, account: &Account, built: &Built) -> Result<Report, Failure> {
+        let key = key(built);
         let (progress, sent) = (Progress::of(account.name.clone()), Arc::clone(&built.requests));
         let requests = Arc::clone(&built.requests);
         let mut sync = AccountSync::new(Arc::clone(&built.source), Arc::clone(&self.store), key, built.kinds)
@@ -154,9 +163,8 @@ impl<'a> Runs<'a> {
     }
 }
 
-pub(crate) fn first_instant(day: Date, zone: &TimeZone) -> Timestamp {
-    // A day begins at its first instant, which is not midnight everywhere on every day.
-    day.to_zoned(zone.clone()).map_or(Timestamp::MIN, |day| day.timestamp())
+fn key(built: &Built) -> Key {
+    Key { provider: built.provider, account: built.account.clone() }
 }
 
 /// A token that the first interrupt cancels. The second one ends the program, as it would without us.

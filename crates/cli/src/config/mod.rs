@@ -30,7 +30,7 @@ pub(crate) use options::{Options, keys};
 
 use self::table::{File, Table, listed, meant};
 use crate::{
-    args::SharedArgs,
+    args::{SharedArgs, first_instant},
     exit::Failure,
     provider::Provider,
     report,
@@ -247,8 +247,7 @@ impl Account {
 
     /// The first instant of interest, days being reckoned in `zone`.
     pub(crate) fn since(&self, zone: &TimeZone) -> Option<Timestamp> {
-        // A day begins at its first instant, which is not midnight everywhere on every day.
-        self.since.and_then(|day| day.to_zoned(zone.clone()).ok()).map(|day| day.timestamp())
+        self.since.and_then(|day| first_instant(day, zone))
     }
 }
 
