@@ -43,6 +43,7 @@ pub trait ChargingSessionSource: fmt::Debug + Send + Sync {
     ///   ends the listing.
     /// - Every session meets every condition of `query`, as far as the record tells.
     /// - A record that cannot be mapped is in [`SessionPage::rejected`]; it never fails the page.
+    /// - A source may send for pages that follow in the same listing before they are asked for.
     /// - Dropping the future abandons the page and has no other effect.
     ///
     /// # Errors

@@ -7,11 +7,13 @@ use charging_sessions_core::{Error, ErrorKind, ProviderId, Result};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 use jiff::Timestamp;
 use tokio::sync::Semaphore;
-use tracing::{Instrument as _, debug_span};
+use tracing::{Instrument as _, Span, debug_span};
 use url::{Host, Url};
 
 use crate::{
-    Answer, Authenticator, Dialect, NoAuth, Policy, Request, Transport, default_transport,
+    Answer, Authenticator, Dialect, NoAuth, Policy, Request, Transport,
+    ahead::Ahead,
+    default_transport,
     pipeline::{Clock, Jitter, Lower, Pipeline},
     policy::Budget,
     quota::Gate,
@@ -33,6 +35,7 @@ struct Inner {
     base_url: Url,
     headers: HeaderMap,
     pipeline: Pipeline,
+    ahead: Ahead,
 }
 
 impl Client {
@@ -148,18 +151,48 @@ impl Client {
     ///   [`ErrorKind::Network`] if no whole answer arrived.
     /// - [`ErrorKind::Protocol`] after a redirect that is not followed, a body above the limit, or from `read`.
     /// - [`ErrorKind::Rejected`] after any other 4xx.
-    pub async fn send<T>(&self, mut request: Request, read: impl Fn(&Answer) -> Result<T>) -> Result<T> {
-        let Inner { provider, headers, pipeline, .. } = &*self.0;
-        for (name, value) in headers {
+    pub async fn send<T>(&self, request: Request, read: impl Fn(&Answer) -> Result<T>) -> Result<T> {
+        let Inner { provider, pipeline, ahead, .. } = &*self.0;
+        let request = self.completed(request);
+        let span = self.span(&request);
+        let read = |answer: &Answer| {
+            ahead.learn(answer);
+            read(answer)
+        };
+        let sent = pipeline.run(&request, ahead.take(&request), read).instrument(span);
+        sent.await.map_err(|error| error.with_provider(*provider))
+    }
+
+    /// Begins to send `requests`, which are likely to be asked for next, in this order: the pages of a `listing` after
+    /// the one that was read. [`send`](Self::send) then takes what came of them as its first attempt.
+    ///
+    /// As many are under way, or kept, as [may be in flight](Policy::concurrency), each for half a minute, and none
+    /// while answers are larger than 1 MiB. What was expected of the same listing before, and is not any more, is given
+    /// up; with no requests, all of it. A request that nobody asks for has cost the provider an answer, so what is not
+    /// almost certain should not be expected. Outside of a Tokio runtime nothing is sent.
+    pub fn expect(&self, listing: &str, requests: impl IntoIterator<Item = Request>) {
+        let requests = requests.into_iter().filter(|request| request.method() == Method::GET);
+        let requests = requests.map(|request| self.completed(request));
+        self.0.ahead.expect(listing, requests, |request| {
+            let (span, client) = (self.span(&request), self.clone());
+            async move { client.0.pipeline.early(&request).await }.instrument(span)
+        });
+    }
+
+    fn completed(&self, mut request: Request) -> Request {
+        for (name, value) in &self.0.headers {
             request.headers_mut().entry(name).or_insert_with(|| value.clone());
         }
-        let span = debug_span!(
+        request
+    }
+
+    fn span(&self, request: &Request) -> Span {
+        debug_span!(
             "request",
-            provider = provider.as_str(),
+            provider = self.0.provider.as_str(),
             method = request.method().as_str(),
             path = request.uri().path()
-        );
-        pipeline.run(&request, read).instrument(span).await.map_err(|error| error.with_provider(*provider))
+        )
     }
 }
 
@@ -370,7 +403,8 @@ impl ClientBuilder {
             jitter,
             refusals: Default::default(),
         };
-        Ok(Client(Arc::new(Inner { provider, base_url, headers, pipeline })))
+        let ahead = Ahead::new(policy.concurrency);
+        Ok(Client(Arc::new(Inner { provider, base_url, headers, pipeline, ahead })))
     }
 }
 

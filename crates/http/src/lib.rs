@@ -74,6 +74,7 @@
 //! What is not here: anything a provider documents (that is in its adapter), paging (fifteen lines of each adapter),
 //! caches, and cookies.
 
+mod ahead;
 mod auth;
 mod client;
 mod decode;

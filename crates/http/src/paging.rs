@@ -65,6 +65,33 @@ impl LinkPlace {
     }
 }
 
+/// How far each page moves a place on, which foretells where those after the next begin.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Stride {
+    /// How many records the last page brought.
+    step: u64,
+    /// Whether the page before it brought as many.
+    steady: bool,
+}
+
+impl Stride {
+    pub(crate) fn is_unknown(&self) -> bool {
+        *self == Self::default()
+    }
+
+    /// Takes note of a page.
+    pub(crate) fn moved(&mut self, by: u64) {
+        *self = Self { step: by, steady: by > 0 && by == self.step };
+    }
+
+    /// The offsets from the next on, `offset`, as long as a page that begins there has more than `overlap` records.
+    pub(crate) fn ahead(self, offset: u64, overlap: u32, total: Option<u64>) -> impl Iterator<Item = u64> {
+        let end = total.filter(|_| self.steady).unwrap_or_default().saturating_sub(overlap.into());
+        std::iter::successors(Some(offset), move |offset| offset.checked_add(self.step.max(1)))
+            .take_while(move |offset| *offset < end)
+    }
+}
+
 /// How often a list is read again from its start because it moved.
 const MOST_RESTARTS: u8 = 5;
 
@@ -94,6 +121,8 @@ pub struct OffsetPlace {
     /// How many there were to be, as the page before said.
     total: Option<u64>,
     restarts: u8,
+    #[serde(default, skip_serializing_if = "Stride::is_unknown")]
+    stride: Stride,
     #[serde(skip)]
     done: bool,
 }
@@ -117,6 +146,13 @@ impl OffsetPlace {
     /// Whether the page that it was last moved on by ends the list.
     pub fn is_done(&self) -> bool {
         self.done
+    }
+
+    /// The offsets of the pages that are left, from the next on, if two pages have moved the place on by the same number
+    /// of records, and the list has a total. For [`Client::expect`](crate::Client::expect).
+    pub fn ahead(&self) -> impl Iterator<Item = u64> + use<> {
+        let total = self.total.filter(|_| !self.done);
+        self.stride.ahead(self.offset(), self.overlap(), total)
     }
 
     /// Moves on by a page: the identifiers of its records in order, as far as they can be read, and the total that
@@ -147,6 +183,7 @@ impl OffsetPlace {
             return Ok(());
         }
         self.received += new;
+        self.stride.moved(new);
         self.total = total;
         if let Some(last) = ids.last() {
             self.last.clone_from(last);
@@ -246,6 +283,26 @@ mod tests {
         assert!(!place.is_done());
         place.advance(&ids(&["b"]), None).unwrap();
         assert!(place.is_done());
+    }
+
+    #[test]
+    fn where_pages_begin_is_foretold_once_two_have_brought_as_many() {
+        let ahead = |place: &OffsetPlace| place.ahead().collect::<Vec<_>>();
+        let mut place = after(&["a", "b"], Some(7));
+        assert!(ahead(&place).is_empty());
+        place.advance(&ids(&["b", "c", "d"]), Some(7)).unwrap();
+        assert_eq!(ahead(&place), [3, 5]);
+        let stored: OffsetPlace = serde_json::from_str(&serde_json::to_string(&place).unwrap()).unwrap();
+        assert_eq!(ahead(&stored), [3, 5]);
+        place.advance(&ids(&["d", "e", "f"]), Some(7)).unwrap();
+        assert_eq!(ahead(&place), [5]);
+        for (page, total) in
+            [(&["f", "g"][..], Some(7)), (&["f", "g", "h"], Some(9)), (&["f", "g", "h"], None)]
+        {
+            let mut place = place.clone();
+            place.advance(&ids(page), total).unwrap();
+            assert!(ahead(&place).is_empty(), "{page:?} {total:?}");
+        }
     }
 
     #[test]

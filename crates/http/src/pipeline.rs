@@ -26,6 +26,7 @@ use url::{Origin, Url};
 
 use crate::{
     Authenticator, Dialect, Policy, Request, Response, SignIn, Transport,
+    ahead::Early,
     auth::{Refused, secrets_in},
     client::unique_id,
     dialect::{by_status, is_retried, sentence},
@@ -180,9 +181,9 @@ pub(crate) struct Pipeline {
 }
 
 /// Why an attempt failed, and whether the next may succeed.
-struct Failure {
-    error: Error,
-    again: bool,
+pub(crate) struct Failure {
+    pub(crate) error: Error,
+    pub(crate) again: bool,
 }
 
 impl From<Error> for Failure {
@@ -200,15 +201,29 @@ pub(crate) const LONG: Duration = Duration::from_secs(5);
 const MOST_RENEWALS: usize = 3;
 
 impl Pipeline {
-    /// Tries `request` until `read` is content with an answer or the policy says that it is enough.
-    pub(crate) async fn run<T>(&self, request: &Request, read: impl Fn(&Answer) -> Result<T>) -> Result<T> {
+    /// Tries `request` until `read` is content with an answer or the policy says that it is enough. `early` is a first
+    /// attempt that has begun already.
+    pub(crate) async fn run<T>(
+        &self,
+        request: &Request,
+        mut early: Option<Early>,
+        read: impl Fn(&Answer) -> Result<T>,
+    ) -> Result<T> {
         self.stays(request.uri())?;
         self.budget.earn();
         let mut paused = Duration::ZERO;
         let mut attempt = 1;
         let mut may_renew = true;
         loop {
-            let tried = match self.attempt(request, &mut may_renew).await {
+            let begun = match early.take() {
+                Some(early) => early.end().await,
+                None => None,
+            };
+            let attempted = match begun {
+                Some(attempted) => attempted,
+                None => self.attempt(request, &mut may_renew).await,
+            };
+            let tried = match attempted {
                 Ok(answer) => match read(&answer) {
                     Ok(value) => return Ok(value),
                     Err(error) => {
@@ -221,10 +236,8 @@ impl Pipeline {
             };
             let Failure { error, again } = tried;
             let asked = error.retry_after();
-            // Also if we give up: the others must not run into the same wall.
-            if let (ErrorKind::RateLimited, Some(wait), false) = (error.kind(), asked, error.is_exhausted()) {
-                self.lower.gate.hold(wait);
-            }
+            // Also if we give up.
+            self.hold(&error);
             let pause = if again { self.pause(&error, attempt, paused) } else { Err("final") };
             let wait = match pause {
                 Ok(wait) => wait,
@@ -254,6 +267,25 @@ impl Pipeline {
             }
             sleep(wait).await;
             attempt += 1;
+        }
+    }
+
+    /// One attempt, before anybody asked for it.
+    pub(crate) async fn early(&self, request: &Request) -> Result<Answer, Failure> {
+        self.stays(request.uri())?;
+        let attempted = self.attempt(request, &mut true).await;
+        if let Err(Failure { error, .. }) = &attempted {
+            self.hold(error);
+        }
+        attempted
+    }
+
+    /// Holds the account back as the provider asked: the others must not run into the same wall.
+    fn hold(&self, error: &Error) {
+        if let (ErrorKind::RateLimited, Some(wait), false) =
+            (error.kind(), error.retry_after(), error.is_exhausted())
+        {
+            self.lower.gate.hold(wait);
         }
     }
 

@@ -5,7 +5,7 @@ use http::HeaderMap;
 use serde::{Deserialize, Serialize};
 use url::form_urlencoded;
 
-use crate::link;
+use crate::{link, paging::Stride};
 
 /// How many records before the place are remembered.
 const MOST_KNOWN: usize = 48;
@@ -51,6 +51,8 @@ pub struct SlidingPlace {
     /// Whether the provider has said of a page where the next one begins.
     linked: bool,
     restarts: u8,
+    #[serde(default, skip_serializing_if = "Stride::is_unknown")]
+    stride: Stride,
     #[serde(skip)]
     done: bool,
 }
@@ -69,6 +71,13 @@ impl SlidingPlace {
     /// Whether the page that it was last moved on by ends the list.
     pub fn is_done(&self) -> bool {
         self.done
+    }
+
+    /// The offsets of the pages that are left, from the next on, if two pages have moved the place on by the same number
+    /// of records, and the list has a total. For [`Client::expect`](crate::Client::expect).
+    pub fn ahead(&self) -> impl Iterator<Item = u64> + use<> {
+        let total = self.total.filter(|_| !self.done);
+        self.stride.ahead(self.offset(), self.overlap(), total)
     }
 
     /// Which of the identifiers of the next page only repeat what was received. To be asked before
@@ -123,6 +132,7 @@ impl SlidingPlace {
             return self.step_back(fell);
         }
         self.linked |= next.is_some();
+        self.stride.moved(reached.saturating_sub(self.position));
         self.position = reached;
         // A list that has moved goes on moving, and each step back costs a page.
         self.learnt = self.learnt.max(self.back.min(MOST_LEARNT));
@@ -139,6 +149,7 @@ impl SlidingPlace {
     fn step_back(&mut self, fell: u64) -> Result<()> {
         let most = self.known.len() as u64;
         if self.back < most && self.offset() > 0 {
+            self.stride = Stride::default();
             self.back = self.back.saturating_mul(2).max(self.back.saturating_add(fell)).max(1).min(most);
             return Ok(());
         }

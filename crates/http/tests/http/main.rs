@@ -1,5 +1,6 @@
 //! What the client promises, over a scripted transport with a clock that stands still, and over real sockets.
 
+mod ahead;
 mod log;
 mod order;
 mod redirects;

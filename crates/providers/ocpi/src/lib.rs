@@ -280,7 +280,7 @@ struct Place {
 }
 
 impl Place {
-    fn ask(&self, size: u32, largest: u32) -> ListSessions221Query {
+    fn ask(&self, size: u32, largest: u32, offset: u64) -> ListSessions221Query {
         // Older words for the bound leave open whether it is included.
         let earlier = SignedDuration::from_secs(if self.version == Version::V2_1_1 { 1 } else { 0 });
         let from = self.from.checked_sub(earlier).map_or(self.from, to_second);
@@ -289,7 +289,7 @@ impl Place {
         ListSessions221Query {
             date_from: Some(to_second(from).to_string()),
             date_to: self.until.map(|until| until.to_string()),
-            offset: i64::try_from(self.list.offset()).ok(),
+            offset: i64::try_from(offset).ok(),
             limit: Some(limit.into()),
         }
     }
@@ -329,7 +329,8 @@ impl ChargingSessionSource for Ocpi {
             return Err(elsewhere("another version"));
         }
         let largest = self.config.max_page_size;
-        let asked = place.ask(query.page_size_within(largest), largest);
+        let size = query.page_size_within(largest);
+        let asked = place.ask(size, largest, place.list.offset());
         let request = match &place.link {
             None => self.client.get(&path, &asked.pairs())?,
             Some(link) => {
@@ -370,6 +371,10 @@ impl ChargingSessionSource for Ocpi {
                     _ => None,
                 };
                 place.list.advance(&ids, total, next.map(i64::unsigned_abs)).map_err(named)?;
+                let ahead = place.list.ahead().map_while(|offset| {
+                    self.client.get(&path, &place.ask(size, largest, offset).pairs()).ok()
+                });
+                self.client.expect(&format!("{path} {:?} {:?}", place.from, place.until), ahead);
                 place.list.is_done()
             }
         };

@@ -329,3 +329,19 @@ async fn every_request_has_an_identifier_of_its_own_and_names_the_parties() {
         assert!(requests.iter().all(|request| request.header(name) == Some(value)), "{name}");
     }
 }
+
+#[tokio::test]
+async fn a_long_list_is_asked_for_several_pages_at_once_and_each_page_once() {
+    let latency = Duration::from_millis(100);
+    let (mut config, sandbox) = start(|sandbox| sandbox.versions(&["2.2.1"]).latency(latency)).await;
+    config.max_page_size = 3;
+    let source = Ocpi::new(config).unwrap();
+    let sessions = read(&source, SessionQuery::all()).await;
+    assert_eq!(ids(&sessions), truth(&sandbox, Module::Sessions, Version::V2_2_1));
+    let pages: Vec<_> =
+        sandbox.requests().into_iter().filter(|asked| asked.query.contains("offset")).collect();
+    let different: BTreeSet<_> = pages.iter().map(|page| (&page.path, &page.query)).collect();
+    assert_eq!(different.len(), pages.len());
+    let at_once = pages.windows(2).filter(|pages| pages[1].at < pages[0].at + latency).count();
+    assert!(at_once > 0, "{} pages one after the other", pages.len());
+}

@@ -227,21 +227,26 @@ impl ChargingSessionSource for Podero {
         let tomorrow = Offset::UTC.to_datetime(Timestamp::now() + SignedDuration::from_hours(24)).date();
         let (from, to) = query.window().map_or((self.history_from, tomorrow), |window| window.utc_days());
         let size = query.page_size_within(MAX_PAGE_SIZE);
-        let asked = ListSessionsQuery {
-            from: Some(from),
-            to: Some(to),
-            // One more, because the first is the last of the page before.
-            limit: Some((size + place.list.overlap()).min(MAX_PAGE_SIZE).into()),
-            offset: i64::try_from(place.list.offset()).ok(),
-            include_hidden: Some(true),
-        };
         let path = self.sessions_path(&place.user, &place.vehicle);
-        let request = self.client.get(&path, &asked.pairs())?;
+        let ask = |offset: u64, overlap: u32| {
+            let asked = ListSessionsQuery {
+                from: Some(from),
+                to: Some(to),
+                // One more, because the first is the last of the page before.
+                limit: Some((size + overlap).min(MAX_PAGE_SIZE).into()),
+                offset: i64::try_from(offset).ok(),
+                include_hidden: Some(true),
+            };
+            self.client.get(&path, &asked.pairs())
+        };
+        let request = ask(place.list.offset(), place.list.overlap())?;
         let mapping = self.mapping(&place.user, &place.vehicle);
         let (mut page, ids) =
             self.client.send(request, |answer| mapping.listed(&answer.body, answer.received_at)).await?;
         let repeated = place.list.repeated().map(str::to_owned);
         place.list.advance(&ids, page.total).map_err(|error| error.with_provider(PROVIDER))?;
+        let ahead = place.list.ahead().map_while(|offset| ask(offset, place.list.overlap()).ok());
+        self.client.expect(&format!("{path} {from} {to}"), ahead);
         let next = if place.list.is_done() { self.after(query, Some(&place)).await? } else { Some(place) };
         // If the listing moved under us, what came is delivered all the same, and once more when it is read again.
         page.total = None;

@@ -90,3 +90,19 @@ async fn nothing_is_skipped_when_the_list_moves_under_the_reader() {
         assert_eq!(missing, [] as [String; 0], "newest first: {newest_first}");
     }
 }
+
+#[tokio::test]
+async fn a_long_list_is_asked_for_several_pages_at_once_and_each_page_once() {
+    let latency = Duration::from_millis(100);
+    let (config, sandbox) = start(|sandbox| sandbox.latency(latency)).await;
+    let source = Podero::new(config).unwrap();
+    let query = SessionQuery::all().with_page_size(NonZeroU32::new(4).unwrap());
+    let sessions: Vec<_> = source.sessions(query).try_collect().await.unwrap();
+    assert_eq!(sessions.len(), truth(&sandbox).len());
+    let pages: Vec<_> =
+        sandbox.requests().into_iter().filter(|asked| asked.path.ends_with("/sessions")).collect();
+    let different: BTreeSet<_> = pages.iter().map(|page| (&page.path, &page.query)).collect();
+    assert_eq!(different.len(), pages.len());
+    let at_once = pages.windows(2).filter(|pages| pages[1].at < pages[0].at + latency).count();
+    assert!(at_once > 0, "{} pages one after the other", pages.len());
+}
