@@ -169,10 +169,12 @@ impl Client {
     /// As many are under way, or kept, as [may be in flight](Policy::concurrency), each for half a minute, and none
     /// while answers are larger than 1 MiB. What was expected of the same listing before, and is not any more, is given
     /// up; with no requests, all of it. A request that nobody asks for has cost the provider an answer, so what is not
-    /// almost certain should not be expected. Outside of a Tokio runtime nothing is sent.
-    pub fn expect(&self, listing: &str, requests: impl IntoIterator<Item = Request>) {
-        let requests = requests.into_iter().filter(|request| request.method() == Method::GET);
-        let requests = requests.map(|request| self.completed(request));
+    /// almost certain should not be expected. It ends at the first that could not be made or is no GET. Outside of a
+    /// Tokio runtime nothing is sent.
+    pub fn expect(&self, listing: &str, requests: impl IntoIterator<Item = Result<Request>>) {
+        let gets =
+            requests.into_iter().map_while(Result::ok).take_while(|request| request.method() == Method::GET);
+        let requests = gets.map(|request| self.completed(request));
         self.0.ahead.expect(listing, requests, |request| {
             let (span, client) = (self.span(&request), self.clone());
             async move { client.0.pipeline.early(&request).await }.instrument(span)

@@ -1,6 +1,6 @@
 //! Places in listings, by `Link` header and by offset. They go into cursors.
 
-use charging_sessions_core::{Error, ErrorKind, Result};
+use charging_sessions_core::{Error, ErrorKind, Result, SessionPage};
 use serde::{Deserialize, Serialize};
 
 use crate::link;
@@ -149,10 +149,21 @@ impl OffsetPlace {
     }
 
     /// The offsets of the pages that are left, from the next on, if two pages have moved the place on by the same number
-    /// of records, and the list has a total. For [`Client::expect`](crate::Client::expect).
+    /// of records, and the list has a total. Each repeats one record. For [`Client::expect`](crate::Client::expect).
     pub fn ahead(&self) -> impl Iterator<Item = u64> + use<> {
-        let total = self.total.filter(|_| !self.done);
+        let total = self.total.filter(|_| !self.done && self.overlap() == 1);
         self.stride.ahead(self.offset(), self.overlap(), total)
+    }
+
+    /// As [`advance`](Self::advance), and takes from the page what the one before had already, and its total: it is that
+    /// of this list, of which a listing may have several.
+    ///
+    /// # Errors
+    ///
+    /// As for [`advance`](Self::advance).
+    pub fn take(&mut self, page: &mut SessionPage, ids: &[Option<String>]) -> Result<()> {
+        page.sessions.retain(|session| Some(&session.key().source_id) != self.last.as_ref());
+        self.advance(ids, page.total.take())
     }
 
     /// Moves on by a page: the identifiers of its records in order, as far as they can be read, and the total that

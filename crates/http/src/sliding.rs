@@ -1,6 +1,6 @@
 //! A place in a list that is paged by offset while records join and leave it.
 
-use charging_sessions_core::{Error, ErrorKind, Result};
+use charging_sessions_core::{Error, ErrorKind, Result, SessionPage};
 use http::HeaderMap;
 use serde::{Deserialize, Serialize};
 use url::form_urlencoded;
@@ -78,6 +78,23 @@ impl SlidingPlace {
     pub fn ahead(&self) -> impl Iterator<Item = u64> + use<> {
         let total = self.total.filter(|_| !self.done);
         self.stride.ahead(self.offset(), self.overlap(), total)
+    }
+
+    /// As [`advance`](Self::advance), and takes from the page what only repeats what was received. Its total is `total`.
+    ///
+    /// # Errors
+    ///
+    /// As for [`advance`](Self::advance).
+    pub fn take(
+        &mut self,
+        page: &mut SessionPage,
+        ids: &[Option<String>],
+        total: Option<u64>,
+        next: Option<u64>,
+    ) -> Result<()> {
+        let repeated = self.repeated(ids);
+        page.sessions.retain(|session| !repeated.contains(&session.key().source_id));
+        self.advance(ids, total, next)
     }
 
     /// Which of the identifiers of the next page only repeat what was received. To be asked before
@@ -185,6 +202,14 @@ impl NextPage {
         let says =
             pairs.iter().any(|(name, value)| !own.contains(&&**name) && !["", "None"].contains(&&**value));
         if says { Self::Query(query) } else { Self::Unsaid }
+    }
+
+    /// The offset, if it is one, and not behind `end`: to pass over what was never asked for would lose it.
+    pub fn offset_up_to(&self, end: u64) -> Option<u64> {
+        match self {
+            Self::Offset(offset) => Some(*offset).filter(|offset| *offset <= end),
+            Self::Query(_) | Self::Unsaid => None,
+        }
     }
 }
 

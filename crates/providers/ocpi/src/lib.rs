@@ -361,20 +361,11 @@ impl ChargingSessionSource for Ocpi {
             }
             NextPage::Unsaid if place.link.is_some() => true,
             NextPage::Unsaid | NextPage::Offset(_) => {
-                let repeated = place.list.repeated(&ids);
-                page.sessions.retain(|session| !repeated.contains(&session.key().source_id));
-                let end = asked.offset.zip(asked.limit).and_then(|(offset, limit)| offset.checked_add(limit));
-                let next = match next {
-                    NextPage::Offset(offset) => {
-                        i64::try_from(offset).ok().filter(|offset| Some(*offset) <= end)
-                    }
-                    _ => None,
-                };
-                place.list.advance(&ids, total, next.map(i64::unsigned_abs)).map_err(named)?;
-                let ahead = place.list.ahead().map_while(|offset| {
-                    self.client.get(&path, &place.ask(size, largest, offset).pairs()).ok()
-                });
-                self.client.expect(&format!("{path} {:?} {:?}", place.from, place.until), ahead);
+                let end = place.list.offset().saturating_add(asked.limit.map_or(0, i64::unsigned_abs));
+                place.list.take(&mut page, &ids, total, next.offset_up_to(end)).map_err(named)?;
+                let ask = |offset| self.client.get(&path, &place.ask(size, largest, offset).pairs());
+                let listing = format!("{path} {:?} {:?}", place.from, place.until);
+                self.client.expect(&listing, place.list.ahead().map(ask));
                 place.list.is_done()
             }
         };

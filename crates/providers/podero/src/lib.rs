@@ -243,14 +243,10 @@ impl ChargingSessionSource for Podero {
         let mapping = self.mapping(&place.user, &place.vehicle);
         let (mut page, ids) =
             self.client.send(request, |answer| mapping.listed(&answer.body, answer.received_at)).await?;
-        let repeated = place.list.repeated().map(str::to_owned);
-        place.list.advance(&ids, page.total).map_err(|error| error.with_provider(PROVIDER))?;
-        let ahead = place.list.ahead().map_while(|offset| ask(offset, place.list.overlap()).ok());
-        self.client.expect(&format!("{path} {from} {to}"), ahead);
-        let next = if place.list.is_done() { self.after(query, Some(&place)).await? } else { Some(place) };
         // If the listing moved under us, what came is delivered all the same, and once more when it is read again.
-        page.total = None;
-        page.sessions.retain(|session| Some(session.key().source_id.as_str()) != repeated.as_deref());
+        place.list.take(&mut page, &ids).map_err(|error| error.with_provider(PROVIDER))?;
+        self.client.expect(&format!("{path} {from} {to}"), place.list.ahead().map(|offset| ask(offset, 1)));
+        let next = if place.list.is_done() { self.after(query, Some(&place)).await? } else { Some(place) };
         query.clip(&mut page.sessions);
         page.next = next.map(|place| Cursor::encode(PROVIDER, CURSOR_VERSION, query, &place));
         Ok(page)
