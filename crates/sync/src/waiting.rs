@@ -14,12 +14,12 @@ use tokio::sync::Notify;
 
 use crate::locked;
 
-/// How many pages are written at once at most. Ten of a hundred records change hardly more pages of a store than one
-/// does.
+/// How many pages are written at once at most. More would save little: what a write changes is then mostly the records
+/// themselves.
 const MOST_PAGES: u64 = 10;
-/// How many records are written at once at most, unless one page has more. As many again may be waiting meanwhile, so
-/// this bounds the memory of a slice, and what has to be read again after a loss of power.
-const MOST_RECORDS: usize = 2000;
+/// How many records are written at once at most, unless one page has more. As many again may be waiting meanwhile. A
+/// record takes about four kilobytes, so this is what bounds the memory of a slice.
+const MOST_RECORDS: usize = 1000;
 
 /// Pages of one listing in a row, as one batch.
 pub(crate) struct Pages {
