@@ -37,7 +37,7 @@ fn short_decimal(value: f64) -> Option<Decimal> {
     times.into_iter().find_map(|(places, factor)| {
         let digits = (value * factor).round();
         // Both are whole and exact, so that the quotient is the nearest float to the decimal.
-        let is_it = digits.abs() < LARGEST && digits != 0.0 && digits / factor == value;
+        let is_it = digits.abs() < LARGEST && digits != 0.0 && (digits / factor).to_bits() == value.to_bits();
         is_it.then(|| Decimal::new(digits as i64, places))
     })
 }
