@@ -20,10 +20,68 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 /// assert_eq!(decimal_from_f64(written).unwrap().to_string(), "49.245");
 /// ```
 pub fn decimal_from_f64(value: f64) -> Option<Decimal> {
+    if let Some(decimal) = short_decimal(value) {
+        return Some(decimal);
+    }
     // `Display` of a float is its shortest form and never has an exponent.
     let decimal: Decimal = value.is_finite().then(|| value.to_string().parse().ok())??;
     let noisy = decimal.mantissa().unsigned_abs() >= 10_u128.pow(15);
     if noisy { decimal.round_sf(15).map(|decimal| decimal.normalize()) } else { Some(decimal) }
+}
+
+/// The decimal of at most four places and fifteen digits that `value` is the nearest float to, if there is one: there is
+/// no other one as short. Most numbers of providers are, and to write and read them takes many times as long.
+fn short_decimal(value: f64) -> Option<Decimal> {
+    const LARGEST: f64 = 1e15;
+    let times = [(0, 1.0), (1, 10.0), (2, 100.0), (3, 1000.0), (4, 10_000.0)];
+    times.into_iter().find_map(|(places, factor)| {
+        let digits = (value * factor).round();
+        // Both are whole and exact, so that the quotient is the nearest float to the decimal.
+        let is_it = digits.abs() < LARGEST && digits != 0.0 && (digits / factor).to_bits() == value.to_bits();
+        is_it.then(|| Decimal::new(digits as i64, places))
+    })
+}
+
+/// Writes a decimal as a string.
+fn serialize_decimal<S: Serializer>(value: &Decimal, serializer: S) -> Result<S::Ok, S::Error> {
+    let digits = u64::try_from(value.mantissa().unsigned_abs());
+    match digits {
+        Ok(digits) if digits > 0 && value.scale() <= 9 => {
+            serialize_digits(value.is_sign_negative(), digits, value.scale(), serializer)
+        }
+        _ => serializer.collect_str(value),
+    }
+}
+
+/// Writes `digits`, of which the last `places` are after the point, as a string. At most nine places. The machinery of
+/// `Display` takes several times as long, and records are full of numbers.
+fn serialize_digits<S: Serializer>(
+    negative: bool,
+    mut digits: u64,
+    places: u32,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    // A sign, twenty digits and a point are the most.
+    let mut text = [b'0'; 24];
+    let mut start = text.len();
+    let mut put = |byte| {
+        start -= 1;
+        text[start] = byte;
+    };
+    let mut written = 0;
+    while digits > 0 || written <= places {
+        if written == places && places > 0 {
+            put(b'.');
+        }
+        put(b'0' + (digits % 10) as u8);
+        digits /= 10;
+        written += 1;
+    }
+    if negative {
+        put(b'-');
+    }
+    let text = std::str::from_utf8(&text[start..]).map_err(serde::ser::Error::custom)?;
+    serializer.serialize_str(text)
 }
 
 /// Reads a decimal from a string or a number, whichever it was written as.
@@ -145,7 +203,11 @@ macro_rules! milli_quantity {
 
         impl Serialize for $name {
             fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-                serializer.collect_str(&self.$as_unit())
+                let (mut digits, mut places) = (self.0.unsigned_abs(), 3);
+                while places > 0 && digits % 10 == 0 {
+                    (digits, places) = (digits / 10, places - 1);
+                }
+                serialize_digits(self.is_negative(), digits, places, serializer)
             }
         }
 
@@ -247,7 +309,7 @@ macro_rules! decimal_quantity {
 
         impl Serialize for $name {
             fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-                serializer.collect_str(&self.0)
+                serialize_decimal(&self.0, serializer)
             }
         }
 
@@ -394,10 +456,6 @@ pub struct Money {
     pub currency: Currency,
 }
 
-fn serialize_decimal<S: Serializer>(value: &Decimal, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.collect_str(value)
-}
-
 fn amount_schema(_: &mut SchemaGenerator) -> Schema {
     decimal_schema("In the major unit, as a decimal string.")
 }
@@ -525,6 +583,29 @@ mod tests {
             let written = Decimal::new(if negative { -digits } else { digits }, scale);
             let parsed: f64 = serde_json::from_str(&written.to_string()).unwrap();
             prop_assert_eq!(decimal_from_f64(parsed).unwrap(), written);
+        }
+
+        #[test]
+        fn a_short_decimal_is_the_one_that_the_shortest_form_says(digits: i64, places in 0..7_i32, value: f64) {
+            let long = |value: f64| value.to_string().parse::<Decimal>().ok();
+            for value in [(digits >> 20) as f64 / 10_f64.powi(places), digits as f64, value] {
+                if let Some(short) = short_decimal(value) {
+                    let long = long(value).unwrap();
+                    prop_assert_eq!((short.mantissa(), short.scale()), (long.mantissa(), long.scale()));
+                }
+            }
+            prop_assert!(short_decimal((digits >> 30) as f64 / 8.0 + 0.5).is_some() || digits >> 30 == -4);
+        }
+
+        #[test]
+        fn decimals_are_written_as_they_are_shown(mantissa: i64, scale in 0..20_u32, small: i16) {
+            for mantissa in [mantissa, small.into(), 0] {
+                let value = Decimal::new(mantissa, scale);
+                let written = serde_json::to_value(Percent(value)).unwrap();
+                prop_assert_eq!(written, value.to_string());
+                let energy = Energy::from_mwh(mantissa);
+                prop_assert_eq!(serde_json::to_value(energy).unwrap(), energy.as_wh().to_string());
+            }
         }
 
         #[test]

@@ -1,6 +1,6 @@
 //! How long it takes to keep sessions: 100,000 new ones in pages of 100, then the same again. Not a test.
 //!
-//! `cargo bench -p charging-sessions-store --bench insert [-- <number of sessions>]`
+//! `cargo bench -p charging-sessions-store --bench insert [-- <number of sessions> [<sessions in a page>]]`
 //!
 //! On Linux, the processor time of all threads stands beside the time on the clock, because other programs slow down
 //! the one and hardly the other.
@@ -17,11 +17,10 @@ use charging_sessions_core::{
 use charging_sessions_store::{Account, Batch, SessionStore, Slice, SqliteStore, content_hash};
 use jiff::{SignedDuration, Timestamp};
 
-const PAGE: usize = 100;
-
 #[tokio::main]
 async fn main() {
-    let number = std::env::args().filter_map(|argument| argument.parse().ok()).next().unwrap_or(100_000);
+    let mut numbers = std::env::args().filter_map(|argument| argument.parse().ok());
+    let (number, page) = (numbers.next().unwrap_or(100_000), numbers.next().unwrap_or(100));
     let sessions: Vec<_> = (0..number).map(session).collect();
 
     let hashing = Began::now();
@@ -30,7 +29,7 @@ async fn main() {
     report(&format!("hash alone ({hashed} begin with zero)"), sessions.len(), &hashing);
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("sessions.db");
-    measure("SQLite", &SqliteStore::open(&path).expect("a store"), &sessions).await;
+    measure("SQLite", &SqliteStore::open(&path).expect("a store"), &sessions, page).await;
     let bytes = std::fs::metadata(&path).map_or(0, |file| file.len());
     println!("{} bytes per session in the file", bytes / number as u64);
     #[cfg(feature = "postgres")]
@@ -38,21 +37,22 @@ async fn main() {
         use charging_sessions_store::{PostgresOptions, PostgresStore};
         let schema = format!("bench_{}", std::process::id());
         let options = PostgresOptions::new(url.into()).schema(schema);
-        measure("PostgreSQL", &PostgresStore::connect(options).await.expect("a store"), &sessions).await;
+        measure("PostgreSQL", &PostgresStore::connect(options).await.expect("a store"), &sessions, page)
+            .await;
     }
 }
 
-async fn measure(name: &str, store: &dyn SessionStore, sessions: &[ChargingSession]) {
+async fn measure(name: &str, store: &dyn SessionStore, sessions: &[ChargingSession], size: usize) {
     let account =
         Account { provider: ProviderId::new("ev-energy"), account: "home".parse().expect("a name") };
     let slice = Slice { window: None, asset: None, kinds: vec![RecordKind::Segment] };
     let lease = store.begin(&account, Timestamp::UNIX_EPOCH).await.expect("a lease");
     for round in ["new", "seen again"] {
         let mut batches = Vec::new();
-        for (page, chunk) in sessions.chunks(PAGE).enumerate() {
+        for (page, chunk) in sessions.chunks(size).enumerate() {
             let from = (page > 0).then(|| Cursor::from(page.to_string().as_str()));
             let mut batch = Batch::new(slice.clone(), from, Timestamp::UNIX_EPOCH);
-            let more = (page + 1) * PAGE < sessions.len();
+            let more = (page + 1) * size < sessions.len();
             batch.next = more.then(|| Cursor::from((page + 1).to_string().as_str()));
             batch.sessions = chunk.to_vec();
             batches.push(batch);

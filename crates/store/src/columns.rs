@@ -25,6 +25,10 @@ const MAGIC: [u8; 4] = 0xEC30_A437_u32.to_le_bytes();
 /// The level is the fastest, because records are too short for higher ones to find more.
 const COMPRESSION: i32 = 1;
 
+/// With an example: what is not in it is little, and made no shorter by counting its letters.
+#[cfg(feature = "sqlite")]
+const COMPRESSION_BY_EXAMPLE: i32 = -1;
+
 /// What is stored does not read back.
 #[derive(Debug)]
 pub(crate) struct Damaged;
@@ -123,7 +127,7 @@ impl Packer {
     #[cfg(feature = "sqlite")]
     pub(crate) fn like(dictionary: &[u8]) -> Option<Self> {
         let suits = DICTIONARIES.contains(&dictionary.len()) && !dictionary.starts_with(&MAGIC);
-        let packer = suits.then(|| Compressor::with_dictionary(COMPRESSION, dictionary));
+        let packer = suits.then(|| Compressor::with_dictionary(COMPRESSION_BY_EXAMPLE, dictionary));
         packer?.ok().map(Self)
     }
 

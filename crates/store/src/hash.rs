@@ -1,5 +1,7 @@
 //! What content hashes to.
 
+#[cfg(feature = "sqlite")]
+use std::ops::Range;
 use std::{fmt, str::FromStr};
 
 use charging_sessions_core::ChargingSession;
@@ -76,23 +78,22 @@ pub fn content_hash(session: &ChargingSession) -> Hash {
     write_content(session, &mut Vec::with_capacity(1024))
 }
 
-/// Replaces what is in `text` by the content of a session. The hash of it.
+/// Adds the content of a session to `text`. The hash of it.
 pub(crate) fn write_content(session: &ChargingSession, text: &mut Vec<u8>) -> Hash {
-    text.clear();
+    let start = text.len();
     serde_json::to_writer(&mut *text, &session.content()).expect("a session is plain data");
     // At once, because a hash of many small pieces takes longer.
-    Hash::of(text)
+    Hash::of(&text[start..])
 }
 
-/// Replaces what is in `text` by the whole of a session, whose content was written before.
+/// Adds the whole of a session to `text`, where its content is already.
 #[cfg(feature = "sqlite")]
-pub(crate) fn write_record(session: &ChargingSession, content: &[u8], text: &mut Vec<u8>) {
-    text.clear();
+pub(crate) fn write_record(session: &ChargingSession, content: Range<usize>, text: &mut Vec<u8>) {
     serde_json::to_writer(&mut *text, &session.circumstances()).expect("a session is plain data");
     // Two objects that have members become one.
     text.pop();
     text.push(b',');
-    text.extend_from_slice(&content[1..]);
+    text.extend_from_within(content.start + 1..content.end);
 }
 
 #[cfg(test)]
@@ -131,12 +132,15 @@ mod tests {
         full.identity.parent = Some(full.identity.key.clone());
         full.issues.push(Issue::new(IssueCode::ENERGY_CAPPED, Severity::Info));
         full.keep("\"odd\"}", Some("{"));
-        let (mut content, mut record) = (Vec::new(), b"of another".to_vec());
+        let mut text = b"of another".to_vec();
         for session in [session(), full] {
-            let hash = write_content(&session, &mut content);
-            assert_eq!(hash, Hash::of(&content));
-            write_record(&session, &content, &mut record);
-            let read: serde_json::Value = serde_json::from_slice(&record).unwrap();
+            let start = text.len();
+            let hash = write_content(&session, &mut text);
+            let content = start..text.len();
+            assert_eq!(hash, Hash::of(&text[content.clone()]));
+            write_record(&session, content.clone(), &mut text);
+            let record = &text[content.end..];
+            let read: serde_json::Value = serde_json::from_slice(record).unwrap();
             assert_eq!(read, serde_json::to_value(&session).unwrap());
             // No member twice, which reading into a value would not show.
             assert_eq!(record.len(), serde_json::to_vec(&session).unwrap().len());

@@ -8,7 +8,7 @@
 //! | `sqlite`, the default | `SqliteStore`: one file on one machine, or memory |
 //! | `postgres` | `PostgresStore`: a schema of a PostgreSQL database, for several programs and machines |
 //!
-//! Both hold the same tables and views, and pass the same tests.
+//! Both hold the same views, and pass the same tests.
 
 // A library that panics on data takes its user's program down with it.
 #![cfg_attr(not(test), warn(clippy::unwrap_used))]
@@ -74,7 +74,8 @@ pub trait Lease: fmt::Debug + Send + Sync {
     fn epoch(&self) -> u64;
 }
 
-/// What a page of a listing brings. It is written as one: the rows and the place after them, or nothing.
+/// What a page of a listing brings, or several in a row. It is written as one: the rows and the place after them, or
+/// nothing.
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct Batch {
@@ -88,7 +89,7 @@ pub struct Batch {
     pub sessions: Vec<ChargingSession>,
     /// Records that could not be mapped.
     pub rejected: Vec<RejectedRecord>,
-    /// When it was read.
+    /// When it was read: when the first of its pages was asked for, because a later change may not be in it.
     pub at: Timestamp,
 }
 

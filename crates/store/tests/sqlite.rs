@@ -208,6 +208,10 @@ async fn damage_is_an_error_and_no_panic() {
         ("UPDATE payloads SET hash = randomblob(32)", "bytes that were received are others now"),
         ("UPDATE payloads SET size = size + 1", "is damaged"),
         ("DELETE FROM new_payload_places", "not found by their hash"),
+        ("DELETE FROM handles", "not found by its handle"),
+        ("UPDATE handles SET first_id = 2", "not found by its handle"),
+        ("DELETE FROM revision_times", "not found by when it was written"),
+        ("UPDATE revisions SET number = 2", "a revision is not found from the one after it"),
     ] {
         fs::write(&path, &whole).unwrap();
         let db = Connection::open(&path).unwrap();
@@ -313,7 +317,9 @@ async fn payloads_are_kept_once_also_when_there_are_many() {
         };
         let sessions: Vec<_> = bodies.iter().enumerate().map(with).collect();
         let lease = store.begin(&home(), at(0)).await.unwrap();
-        store.commit(&*lease, page(&sessions, 1)).await.unwrap();
+        for sessions in sessions.chunks(4096) {
+            store.commit(&*lease, page(sessions, 1)).await.unwrap();
+        }
     }
     // What came first, what came last before places are merged, and what came after.
     for body in [&bodies[0], &bodies[8190], &bodies[8191], &bodies[8192], &bodies[8199]] {
@@ -322,7 +328,7 @@ async fn payloads_are_kept_once_also_when_there_are_many() {
     }
     store.verify().await.unwrap();
     let db = Connection::open(&path).unwrap();
-    for (table, rows) in [("payloads", 8200), ("payload_places", 8192), ("new_payload_places", 8)] {
+    for (table, rows) in [("payloads", 8200), ("payload_places", 8192), ("new_payload_places", 1)] {
         let count = |row: &rusqlite::Row<'_>| row.get::<_, i64>(0);
         let counted = db.query_row(&format!("SELECT count(*) FROM {table}"), [], count).unwrap();
         assert_eq!(counted, rows, "{table}");

@@ -43,8 +43,10 @@
 //!
 //! # What a run promises
 //!
-//! Each page is written together with the place after it. A run that is stopped, killed or dropped at any moment
-//! loses at most the reading of the pages in hand, and the next one goes on from there. A slice counts as read when
+//! Pages are written in order and together with the place after them: each as it comes, or, where they come faster
+//! than they are written, those that have come meanwhile, up to ten at once. A run that is stopped, killed or dropped
+//! at any moment loses at most the reading of the pages in hand, and the next one goes on from there. After an error,
+//! all that came before it is written. A slice counts as read when
 //! its listing has ended; where the provider says [how many records](charging_sessions_core::SessionPage::total)
 //! there are, only if so many came. If not, it is read once more; and if they still are not all there, the run says
 //! so, and the next one reads the slice again. Of a listing that was resumed only a part is counted, so it is read
@@ -76,6 +78,7 @@ mod listing;
 mod plan;
 pub mod relations;
 mod report;
+mod waiting;
 
 pub use report::{Counts, Event, Failure, Report};
 pub use tokio_util::sync::CancellationToken;

@@ -1,18 +1,20 @@
 //! One slice: from page to page, and whether its end was reached with everything.
 
-use std::collections::HashSet;
+use std::{collections::HashSet, mem};
 
 use charging_sessions_core::{
     ChargingSession, Cursor, Error, ErrorKind, RejectedRecord, Result, SessionKey, SessionPage, SessionQuery,
     checks,
 };
 use charging_sessions_store::{Batch, Changes, Filter, Hash, Slice, content_hash};
+use futures_util::future::try_join;
 use jiff::{SignedDuration, Timestamp};
 
 use crate::{
     Event, Run,
     plan::{contains, minus},
     report::count,
+    waiting::{Pages, Waiting},
 };
 
 /// How far before the last listing of changes the next one begins: clocks differ, and a change may have been made
@@ -98,7 +100,7 @@ impl Run<'_> {
         };
         let now = self.sync.now();
         let after = |began| Some((minus(began, OVERLAP), now));
-        let (changes, mut cursor) = match (Place::of(stored.as_ref()), self.changes_after(slice)) {
+        let (changes, cursor) = match (Place::of(stored.as_ref()), self.changes_after(slice)) {
             (Place::Whole(cursor), _) => (None, Some(cursor)),
             (Place::Changes { since, began, cursor }, Some(_)) => (Some((since, began)), Some(cursor)),
             (Place::ChangesRead { began }, Some(_)) => (after(began), None),
@@ -118,15 +120,35 @@ impl Run<'_> {
         let query = slice.asset.iter().cloned().fold(query, SessionQuery::with_asset);
         let resumed = cursor.is_some();
         self.tell(&Event::SliceBegun { slice, resumed });
+        let waiting = Waiting::default();
+        let mut reading = Reading { slice, query, changes, stored, cursor };
+        // The next page is read while the one before is being written.
+        let read = async {
+            let end = self.read_pages(&mut reading, &waiting).await;
+            waiting.end();
+            // Whatever ended the reading, what had come before is written first.
+            Ok(end)
+        };
+        let (end, ()) = try_join(read, self.write_pages(slice, &waiting)).await?;
+        let listed = end?;
+        if changes.is_none() && matches!(listed, Listed::Unproven { .. }) {
+            self.restart(slice).await?;
+        }
+        Ok(listed)
+    }
+
+    /// Reads page by page, and leaves each to be written.
+    async fn read_pages(&self, reading: &mut Reading<'_>, waiting: &Waiting) -> Result<Listed> {
+        let resumed = reading.cursor.is_some();
         let mut proof = Proof::default();
-        let mut seen = HashSet::new();
         let mut visited = HashSet::new();
         loop {
+            let cursor = reading.cursor.as_ref();
             // A cursor may be long, and a listing have many.
-            visited.extend(cursor.as_ref().map(|cursor| Hash::of(cursor.as_str().as_bytes())));
+            visited.extend(cursor.map(|cursor| Hash::of(cursor.as_str().as_bytes())));
             // A change that is made while the page is under way may not be in it.
             let at = self.sync.now();
-            let fetch = self.sync.source.fetch_page(&query, cursor.as_ref());
+            let fetch = self.sync.source.fetch_page(&reading.query, cursor);
             let page = match self.halt.run_until_cancelled(fetch).await {
                 None => return Ok(Listed::Stopped),
                 Some(Err(error)) if error.kind() == ErrorKind::InvalidCursor && cursor.is_some() => {
@@ -137,7 +159,7 @@ impl Run<'_> {
             let again =
                 page.next.as_ref().filter(|next| visited.contains(&Hash::of(next.as_str().as_bytes())));
             if let Some(next) = again {
-                let message = match Some(next) == cursor.as_ref() {
+                let message = match Some(next) == cursor {
                     true => "the listing does not move: a page names itself as its next",
                     false => "the listing goes in a circle: a page names one before it as its next",
                 };
@@ -148,33 +170,25 @@ impl Run<'_> {
             self.belongs(&page)?;
             proof.add(&page);
             let gap = if page.next.is_none() { proof.gap() } else { None };
-            let next = match (page.next.clone(), changes, &gap) {
-                (Some(cursor), None, _) => Place::Whole(cursor),
-                (Some(cursor), Some((since, began)), _) => Place::Changes { since, began, cursor },
-                (None, Some((since, _)), Some(_)) => Place::ChangesRead { began: since },
-                (None, Some((_, began)), None) => Place::ChangesRead { began },
-                (None, None, None) => Place::Start,
-                // The rows are kept, and the slice is not covered. If the run ends here, the next one is refused with
-                // this place, and starts again.
-                (None, None, Some(_)) => Place::Whole("unproven".into()),
-            };
-            cursor = page.next.clone();
-            let next = next.stored();
-            let mut batch = Batch::new(slice.clone(), stored, at);
-            (batch.next, batch.sessions, batch.rejected) = (next.clone(), page.sessions, page.rejected);
-            self.write(slice, batch, &mut seen).await?;
-            stored = next;
+            let ended = page.next.is_none();
+            waiting.put(reading.advance(page, at, gap.is_some())).await;
             if let Some(gap) = gap {
-                if changes.is_none() {
-                    self.restart(slice).await?;
-                }
                 let error = Error::new(ErrorKind::Protocol, gap).with_provider(self.sync.account.provider);
                 return Ok(Listed::Unproven { error, resumed });
             }
-            if cursor.is_none() {
+            if ended {
                 return Ok(Listed::Whole);
             }
         }
+    }
+
+    /// Writes the pages that are read, in order: all that have come while those before were being written.
+    async fn write_pages(&self, slice: &Slice, waiting: &Waiting) -> Result<()> {
+        let mut seen = HashSet::new();
+        while let Some(Pages { batch, count, .. }) = waiting.take().await {
+            self.write(slice, batch, count, &mut seen).await?;
+        }
+        Ok(())
     }
 
     /// When the last reading of everything began, if the source is to be asked for what has changed.
@@ -198,7 +212,13 @@ impl Run<'_> {
         Err(Error::new(ErrorKind::Config, message))
     }
 
-    async fn write(&self, slice: &Slice, mut batch: Batch, seen: &mut HashSet<SessionKey>) -> Result<()> {
+    async fn write(
+        &self,
+        slice: &Slice,
+        mut batch: Batch,
+        pages: u64,
+        seen: &mut HashSet<SessionKey>,
+    ) -> Result<()> {
         let limits = checks::Limits::default();
         batch.sessions.iter_mut().for_each(|session| checks::screen(session, &limits));
         let changes = match &self.lease {
@@ -207,9 +227,9 @@ impl Run<'_> {
         };
         let mut report = self.report();
         report.counts.add(&changes);
-        report.pages += 1;
+        report.pages += pages;
         drop(report);
-        self.tell(&Event::PageCommitted { slice, changes: &changes });
+        self.tell(&Event::PageCommitted { slice, pages, changes: &changes });
         Ok(())
     }
 
@@ -260,6 +280,39 @@ impl Run<'_> {
             self.for_each(filter, missed).await?;
         }
         Ok(changes)
+    }
+}
+
+/// A slice that is being read from page to page.
+struct Reading<'a> {
+    slice: &'a Slice,
+    query: SessionQuery,
+    /// Of a listing of changes: since when, and when it began.
+    changes: Option<(Timestamp, Timestamp)>,
+    /// The place as the store has it, once all pages that have come are written.
+    stored: Option<Cursor>,
+    /// The place as the source knows it.
+    cursor: Option<Cursor>,
+}
+
+impl Reading<'_> {
+    /// The page as it is written, with the place after it. `gap` says that the listing has ended without some records.
+    fn advance(&mut self, page: SessionPage, at: Timestamp, gap: bool) -> Batch {
+        self.cursor.clone_from(&page.next);
+        let next = match (page.next, self.changes) {
+            (Some(cursor), None) => Place::Whole(cursor),
+            (Some(cursor), Some((since, began))) => Place::Changes { since, began, cursor },
+            (None, Some((since, _))) if gap => Place::ChangesRead { began: since },
+            (None, Some((_, began))) => Place::ChangesRead { began },
+            // The rows are kept, and the slice is not covered. If the run ends here, the next one is refused with
+            // this place, and starts again.
+            (None, None) if gap => Place::Whole("unproven".into()),
+            (None, None) => Place::Start,
+        };
+        let next = next.stored();
+        let mut batch = Batch::new(self.slice.clone(), mem::replace(&mut self.stored, next.clone()), at);
+        (batch.next, batch.sessions, batch.rejected) = (next, page.sessions, page.rejected);
+        batch
     }
 }
 

@@ -25,11 +25,14 @@ pub enum Event<'a> {
         /// Whether an earlier run was interrupted in it.
         resumed: bool,
     },
-    /// A page was written, or was compared in a dry run.
+    /// A page was written, or was compared in a dry run; or several at once, which came while those before were being
+    /// written.
     PageCommitted {
         /// The slice that is being read.
         slice: &'a Slice,
-        /// What the page changed.
+        /// How many pages.
+        pages: u64,
+        /// What they changed.
         changes: &'a Changes,
     },
     /// The end of a slice was reached.

@@ -1,5 +1,7 @@
 //! What no provider of today does, with a source that does it: totals, and changes since an instant.
 
+mod common;
+
 use std::{
     num::NonZeroUsize,
     sync::{
@@ -12,6 +14,7 @@ use async_trait::async_trait;
 use charging_sessions_core::*;
 use charging_sessions_store::{Account, SessionStore, SqliteStore};
 use charging_sessions_sync::{AccountSync, CancellationToken, Event, Report};
+use common::Paced;
 use jiff::{SignedDuration, Timestamp};
 
 const PROVIDER: ProviderId = ProviderId::new("test");
@@ -71,6 +74,7 @@ impl ChargingSessionSource for Source {
 struct Subject {
     source: Arc<Source>,
     store: Arc<SqliteStore>,
+    paced: Arc<Paced>,
     sync: AccountSync,
     account: Account,
     clock: Arc<AtomicI64>,
@@ -88,11 +92,11 @@ impl Subject {
         });
         let store = Arc::new(SqliteStore::open_in_memory().unwrap());
         let account = Account { provider: PROVIDER, account: AccountId::default() };
-        let now = clock.clone();
+        let (now, paced) = (clock.clone(), Paced::new(source.clone()));
         let sync =
-            AccountSync::new(source.clone(), store.clone(), account.clone(), &[RecordKind::BillingRecord])
+            AccountSync::new(paced.clone(), store.clone(), account.clone(), &[RecordKind::BillingRecord])
                 .clock(move || Timestamp::from_second(now.fetch_add(1, Ordering::Relaxed)).unwrap());
-        Self { source, store, sync, account, clock }
+        Self { source, store, paced, sync, account, clock }
     }
 
     async fn rows(&self) -> usize {
@@ -111,7 +115,10 @@ impl Subject {
                 signal.cancel();
             }
         });
-        stopped.run().await.unwrap()
+        self.paced.give(1);
+        let report = stopped.run().await.unwrap();
+        self.paced.give(usize::MAX);
+        report
     }
 
     fn now(&self) -> Timestamp {

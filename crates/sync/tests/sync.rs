@@ -6,10 +6,7 @@ use std::{
     future::Future,
     num::NonZeroUsize,
     pin::{Pin, pin},
-    sync::{
-        Arc, Mutex,
-        atomic::{AtomicUsize, Ordering},
-    },
+    sync::{Arc, Mutex},
     task::{Context, Poll},
     time::Duration,
 };
@@ -19,7 +16,7 @@ use charging_sessions_podero::Podero;
 use charging_sessions_store::{Batch, Filter, Reason, Slice, SqliteStore};
 use charging_sessions_sync::{AccountSync, CancellationToken, Event, relations};
 use charging_sessions_testkit::sandbox::{Fault, der_connect, ev_energy, evcc, podero};
-use common::{Counted, NOW, SINCE, Subject, policy};
+use common::{Counted, NOW, Paced, SINCE, Subject, policy};
 use jiff::{SignedDuration, Timestamp, tz::Offset};
 use serde_json::{Value, json};
 
@@ -257,24 +254,29 @@ async fn a_session_that_is_still_active_is_followed_until_it_ends() {
     subject.assert_whole().await;
 }
 
-/// A sync that is stopped when it has written so many pages.
-fn stopped_after(sync: &AccountSync, pages: usize) -> AccountSync {
+/// A sync that is stopped when it has written something.
+fn stopped_at_once(sync: &AccountSync) -> AccountSync {
     let stop = CancellationToken::new();
-    let written = AtomicUsize::new(0);
     let signal = stop.clone();
     sync.clone().stop(stop).observer(move |event| {
-        if matches!(event, Event::PageCommitted { .. })
-            && written.fetch_add(1, Ordering::Relaxed) + 1 == pages
-        {
+        if matches!(event, Event::PageCommitted { .. }) {
             signal.cancel();
         }
     })
 }
 
-async fn stopped_again_and_again<S: Counted>(subject: &Subject<S>, sync: AccountSync) {
+async fn stopped_again_and_again<S: Counted>(
+    mut subject: Subject<S>,
+    sync: impl Fn(&Subject<S>) -> AccountSync,
+) {
+    let paced = Paced::new(subject.source.clone());
+    subject.source = paced.clone();
+    let sync = sync(&subject);
     let mut runs = 0;
     loop {
-        let report = stopped_after(&sync, 1).run().await.unwrap();
+        paced.give(1);
+        let report = stopped_at_once(&sync).run().await.unwrap();
+        assert!(report.pages <= 1, "{report}");
         runs += 1;
         assert!(runs < 1000, "it does not end: {report}");
         if report.complete || report.slices_left == 0 {
@@ -283,6 +285,7 @@ async fn stopped_again_and_again<S: Counted>(subject: &Subject<S>, sync: Account
     }
     assert!(runs > 5, "{runs}");
     subject.assert_whole().await;
+    paced.give(usize::MAX);
     assert!(sync.run().await.unwrap().complete);
     subject.assert_whole().await;
 }
@@ -290,12 +293,13 @@ async fn stopped_again_and_again<S: Counted>(subject: &Subject<S>, sync: Account
 #[tokio::test]
 async fn a_run_that_is_stopped_at_every_page_ends_with_the_truth() {
     let subject = common::podero(|sandbox| sandbox.page_cap(Some(9))).await;
-    stopped_again_and_again(&subject, subject.sync()).await;
+    stopped_again_and_again(subject, Subject::sync).await;
     let subject = common::der_connect(|sandbox| sandbox.page_cap(Some(7))).await;
     // Newer windows would be read again in each run, and nothing else.
-    stopped_again_and_again(&subject, subject.by_asset().until(at("2026-11-01T00:00:00Z"))).await;
+    let settled = |subject: &Subject<_>| subject.by_asset().until(at("2026-11-01T00:00:00Z"));
+    stopped_again_and_again(subject, settled).await;
     let subject = common::ev_energy(|sandbox| sandbox.sessions(700)).await;
-    stopped_again_and_again(&subject, subject.sync()).await;
+    stopped_again_and_again(subject, Subject::sync).await;
 }
 
 /// Polls so many times and no more.

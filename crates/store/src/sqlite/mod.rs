@@ -21,6 +21,8 @@ use crate::{
 };
 
 mod error;
+mod places;
+mod prepare;
 mod read;
 mod schema;
 mod write;

@@ -1,5 +1,7 @@
 //! Reading.
 
+use std::collections::BTreeSet;
+
 use charging_sessions_core::{
     ChargingSession, Cursor, IssueCode, Payload, RejectedRecord, Relation, SessionKey,
 };
@@ -9,7 +11,7 @@ use rusqlite::{
     types::{FromSql, FromSqlError, FromSqlResult, ValueRef},
 };
 
-use super::Failure;
+use super::{Failure, places};
 use crate::{
     Account, Coverage, Filter, Hash, Quarantined, Reason, Recorded, Revision, RunReport, Slice,
     StoredSession,
@@ -194,8 +196,10 @@ pub(super) fn session(c: &Connection, key: &SessionKey) -> Read<Option<StoredSes
 
 pub(super) fn revisions(c: &Connection, key: &SessionKey) -> Read<Vec<Revision>> {
     let Some(id) = session_id(c, key)? else { return Ok(Vec::new()) };
-    let sql = "SELECT r.number, r.at_us, r.reason, r.record, r.content, p.hash \
-               FROM revisions r LEFT JOIN payloads p ON p.id = r.payload_id WHERE r.session_id = ? ORDER BY r.number";
+    let sql = "WITH RECURSIVE chain (id) AS (SELECT revision_id FROM sessions WHERE id = ? UNION ALL \
+               SELECT r.before_id FROM chain JOIN revisions r ON r.id = chain.id WHERE r.before_id < r.id) \
+               SELECT r.number, r.at_us, r.reason, r.record, r.content, p.hash \
+               FROM chain JOIN revisions r ON r.id = chain.id LEFT JOIN payloads p ON p.id = r.payload_id ORDER BY r.id";
     rows(c, sql, [id], revision)
 }
 
@@ -224,11 +228,11 @@ pub(super) fn history(
         Some(id) => id,
         None => None,
     };
-    // Where to begin is looked up in the index alone, so that records that are older are not read.
+    // Where to begin is looked up by batches, so that records that are older are not read.
     let sql = "SELECT r.number, r.at_us, r.reason, r.record, r.content, p.hash, r.id, b.record FROM revisions r \
                LEFT JOIN payloads p ON p.id = r.payload_id \
-               LEFT JOIN revisions b ON b.session_id = r.session_id AND b.number = r.number - 1 \
-               WHERE r.id >= (SELECT min(id) FROM revisions INDEXED BY revisions_by_time WHERE at_us >= ?1) \
+               LEFT JOIN revisions b ON b.id = r.before_id \
+               WHERE r.id >= (SELECT min(first_id) FROM revision_times WHERE at_us >= ?1) \
                AND r.at_us >= ?1 AND r.id > ?2 \
                AND (?3 IS NULL OR (SELECT account_id FROM sessions WHERE id = r.session_id) = ?3) \
                ORDER BY r.id LIMIT ?4";
@@ -243,41 +247,40 @@ pub(super) fn history(
     })
 }
 
+/// How many sessions are found by the beginning of a handle.
+const MOST_FOUND: usize = 10;
+
 pub(super) fn find(c: &Connection, handle: &str) -> Read<Vec<SessionKey>> {
     let (Some(first), Some(last)) = (handle_bound(handle, "0"), handle_bound(handle, "f")) else {
         return Ok(Vec::new());
     };
+    let mut all = c.prepare_cached("SELECT first_id, handles FROM handles")?;
+    let mut chunks = all.query([])?;
+    let mut found = BTreeSet::new();
+    while let Some(row) = chunks.next()? {
+        let handles = blob(row, 1)?.chunks_exact(first.len());
+        let alike = (row.get::<_, i64>(0)?..).zip(handles);
+        let alike = alike.filter(|(_, handle)| (&first[..]..=&last[..]).contains(handle));
+        found.extend(alike.map(|(id, handle)| (handle.to_vec(), id)));
+        while found.len() > MOST_FOUND {
+            found.pop_last();
+        }
+    }
     let sql = "SELECT a.provider, a.account, s.kind, s.source_id FROM sessions s \
-               JOIN accounts a ON a.id = s.account_id WHERE s.id IN (SELECT id FROM sessions INDEXED BY sessions_handles \
-               WHERE handle BETWEEN ? AND ? ORDER BY handle LIMIT 10) ORDER BY s.handle";
-    rows(c, sql, params![first, last], |row| {
+               JOIN accounts a ON a.id = s.account_id WHERE s.id = ?";
+    let key = |row: &Row<'_>| {
         let Account { provider, account } = account(row, 0)?;
         let kind = word(&row.get::<_, String>(2)?)?;
         Ok(SessionKey::new(provider, account, kind, row.get::<_, String>(3)?))
-    })
+    };
+    let keys = found.into_iter().map(|(_, id)| rows(c, sql, [id], key)?.pop().ok_or(Failure::Damaged));
+    keys.collect()
 }
 
 pub(super) fn payload(c: &Connection, hash: &Hash) -> Read<Option<Payload>> {
-    let Some(id) = payload_id(c, hash)? else { return Ok(None) };
+    let Some(id) = places::find(c, hash)? else { return Ok(None) };
     let sql = "SELECT size, bytes, dictionary_id FROM payloads WHERE id = ?";
     Ok(rows(c, sql, [id], |row| unpack(c, row, 0))?.into_iter().next())
-}
-
-/// The number of the payload with this hash, if it is kept.
-pub(super) fn payload_id(c: &Connection, hash: &Hash) -> rusqlite::Result<Option<i64>> {
-    c.prepare_cached(
-        "SELECT p.id FROM new_payload_places o JOIN payloads p ON p.id = o.payload_id \
-         WHERE o.prefix = ?1 AND p.hash = ?2 \
-         UNION ALL SELECT p.id FROM payload_places o JOIN payloads p ON p.id = o.payload_id \
-         WHERE o.prefix = ?1 AND p.hash = ?2",
-    )?
-    .query_row((prefix(hash), hash.as_bytes()), |row| row.get(0))
-    .optional()
-}
-
-/// What a payload is looked up by.
-pub(super) fn prefix(hash: &Hash) -> i64 {
-    hash.as_bytes()[..5].iter().fold(0, |number, byte| number << 8 | i64::from(*byte))
 }
 
 /// What is wrong with the database, the records in it, or the bytes that were received; the first that is found.
@@ -291,6 +294,7 @@ pub(super) fn damage(c: &Connection) -> Read<Option<String>> {
         let (table, of): (String, String) = (row.get(0)?, row.get(2)?);
         return Ok(Some(format!("a row of {table} belongs to none of {of}")));
     }
+    let new_places = places::NewPlaces::load(c)?;
     let mut payloads = c.prepare("SELECT size, bytes, dictionary_id, hash, id FROM payloads")?;
     let mut rows = payloads.query([])?;
     while let Some(row) = rows.next()? {
@@ -299,8 +303,36 @@ pub(super) fn damage(c: &Connection) -> Read<Option<String>> {
             return Ok(Some("bytes that were received are others now".to_owned()));
         }
         let hash = row.get(3)?;
-        if payload_id(c, &hash)? != Some(row.get(4)?) {
+        if new_places.find(c, &hash)? != Some(row.get(4)?) {
             return Ok(Some("bytes that were received are not found by their hash".to_owned()));
+        }
+    }
+    let mut handles = c.prepare("SELECT first_id, handles FROM handles")?;
+    let mut rows = handles.query([])?;
+    let mut findable = 0;
+    while let Some(row) = rows.next()? {
+        for (id, handle) in (row.get::<_, i64>(0)?..).zip(blob(row, 1)?.chunks(16)) {
+            let mut is_its = c.prepare_cached("SELECT 1 FROM sessions WHERE id = ? AND handle = ?")?;
+            findable += i64::from(is_its.exists((id, handle))?);
+        }
+    }
+    if findable != c.query_row("SELECT count(*) FROM sessions", [], |row| row.get::<_, i64>(0))? {
+        return Ok(Some("a record is not found by its handle".to_owned()));
+    }
+    for (sql, damage) in [
+        (
+            "SELECT 1 FROM revisions r WHERE r.at_us IS NOT \
+             (SELECT at_us FROM revision_times WHERE first_id <= r.id ORDER BY first_id DESC LIMIT 1)",
+            "a revision is not found by when it was written",
+        ),
+        (
+            "SELECT 1 FROM revisions r LEFT JOIN revisions b ON b.id = r.before_id \
+             WHERE r.number > 1 AND (b.session_id, b.number) IS NOT (r.session_id, r.number - 1)",
+            "a revision is not found from the one after it",
+        ),
+    ] {
+        if c.prepare(sql)?.exists([])? {
+            return Ok(Some(damage.to_owned()));
         }
     }
     // The latest revision of each record has to be there, and to say what its row says.

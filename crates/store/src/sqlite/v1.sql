@@ -25,14 +25,13 @@ CREATE TABLE payloads (
   bytes         BLOB NOT NULL
 ) STRICT;
 
--- Where payloads are, by the first five bytes of their hash as a number, which tell nearly all of them apart. New ones
--- are in the first table, whose few pages are written again and again, until there are enough to be worth a walk
--- through the second.
+-- Where payloads are, by the first five bytes of their hash, which tell nearly all of them apart. The latest are in the
+-- first table, a row for each batch: those of the payload `first_id` and of the ones after it, one after the other. Once
+-- there are enough to be worth a walk through the second, they are merged into it in order, the five bytes as a number.
 CREATE TABLE new_payload_places (
-  prefix     INTEGER NOT NULL,
-  payload_id INTEGER NOT NULL, -- of payloads, without a constraint, which would be looked up for each
-  PRIMARY KEY (prefix, payload_id)
-) STRICT, WITHOUT ROWID;
+  first_id INTEGER PRIMARY KEY, -- of payloads, as in the other, without a constraint, which would be looked up for each
+  prefixes BLOB NOT NULL
+) STRICT;
 CREATE TABLE payload_places (
   prefix     INTEGER NOT NULL,
   payload_id INTEGER NOT NULL,
@@ -70,25 +69,36 @@ CREATE TABLE sessions (
   counts          INTEGER NOT NULL, -- 0 if a figure is known to be impossible
   UNIQUE (account_id, kind, source_id)
 ) STRICT;
--- In the order in which sessions are added, because one in the order of handles would be written to in a hundred places
--- for each hundred sessions. A handle is looked for by going through it, 20 MB for a million sessions.
-CREATE INDEX sessions_handles ON sessions (id, handle);
 CREATE INDEX sessions_by_start ON sessions (account_id, start_us);
 
--- Everything that sessions have been. Only ever added to, in the order of `id`.
+-- The handles of sessions once more, a row for each batch: of the session `first_id` and of the ones after it, 16 bytes
+-- each. To find one, all are gone through, 16 MB for a million sessions; an index would be written to in as many places
+-- as a batch has sessions.
+CREATE TABLE handles (
+  first_id INTEGER PRIMARY KEY REFERENCES sessions,
+  handles  BLOB NOT NULL
+) STRICT;
+
+-- Everything that sessions have been. Only ever added to, in the order of `id`. Those of one session are a chain, from
+-- its latest one to those before.
 CREATE TABLE revisions (
   id              INTEGER PRIMARY KEY,
   session_id      INTEGER NOT NULL REFERENCES sessions,
   number          INTEGER NOT NULL,
+  before_id       INTEGER,       -- the revision before it, without a constraint, which would be looked up for each
   at_us           INTEGER NOT NULL,
   reason          TEXT NOT NULL,
   content         BLOB NOT NULL, -- SHA-256
   payload_id      INTEGER REFERENCES payloads,
   mapping_version INTEGER NOT NULL,
-  record          TEXT NOT NULL, -- JSON
-  UNIQUE (session_id, number)
+  record          TEXT NOT NULL  -- JSON
 ) STRICT;
-CREATE INDEX revisions_by_time ON revisions (at_us);
+
+-- When revisions were written: those from `first_id` on, until the next row.
+CREATE TABLE revision_times (
+  first_id INTEGER PRIMARY KEY REFERENCES revisions,
+  at_us    INTEGER NOT NULL
+) STRICT;
 
 -- The pieces of a session's current revision, for queries.
 CREATE TABLE intervals (

@@ -4,6 +4,7 @@ use std::{
     collections::HashMap,
     fs::{File, TryLockError},
     path::PathBuf,
+    sync::atomic::Ordering,
 };
 
 use charging_sessions_core::{
@@ -12,15 +13,19 @@ use charging_sessions_core::{
 };
 use jiff::Timestamp;
 use rusqlite::{
-    OptionalExtension as _, ToSql, params, params_from_iter,
+    CachedStatement, Connection, OptionalExtension as _, ToSql, params, params_from_iter,
     types::{ToSqlOutput, ValueRef},
 };
 
-use super::{Failure, Hold, SqliteLease, Writing, error, lock, read};
+use super::{
+    Failure, Hold, SqliteLease, Writing, error, lock,
+    places::{self, NewPlaces},
+    prepare::{self, Kept, Outlook, Prepared},
+    read,
+};
 use crate::{
     Account, Batch, Changes, Hash, Reason, RunReport, Slice,
     columns::{Packer, asset_column, distinct, local_day, slice_text, split, to_us},
-    hash::{write_content, write_record},
 };
 
 type Written<T> = Result<T, Failure>;
@@ -32,10 +37,6 @@ fn conflict(message: String) -> Failure {
 fn misuse(message: &str) -> Failure {
     Failure::Refused(Error::new(ErrorKind::Storage, message))
 }
-
-/// How many payloads are new until their places are merged with all others, in order. The places of so many fill 30
-/// pages. Twice as many pages would be written to by each batch, half as many be merged with twice the walks.
-const NEW_PLACES: i64 = 8192;
 
 /// What is known of a record before it is written.
 struct Known {
@@ -63,15 +64,57 @@ struct Pen<'a> {
     at_us: i64,
     /// `accounts.writes` of this batch.
     clock: i64,
+    statements: Statements<'a>,
+    first_session: i64,
+    next_session: i64,
+    /// The handles of the sessions that are new.
+    handles: Vec<u8>,
+    first_revision: i64,
     next_revision: i64,
+    next_payload: i64,
+    /// `None` until a payload is looked for.
+    places: Option<NewPlaces>,
     packer: Packer,
     /// The first payload that was kept: its number, and what packs those that are like it.
     example: Option<(i64, Packer)>,
     changes: Changes,
-    /// The content of the record that is being written, as JSON.
-    content: Vec<u8>,
-    /// All of it.
-    record: Vec<u8>,
+}
+
+/// What is run for each record, so that it is looked up once for all of them.
+struct Statements<'a> {
+    known: CachedStatement<'a>,
+    seen: CachedStatement<'a>,
+    insert_session: CachedStatement<'a>,
+    insert_revision: CachedStatement<'a>,
+    insert_payload: CachedStatement<'a>,
+}
+
+impl<'a> Statements<'a> {
+    fn new(c: &'a Connection) -> rusqlite::Result<Self> {
+        Ok(Self {
+            known: c.prepare_cached(
+                "SELECT s.id, s.revision, s.revision_id, s.content, s.missing_us IS NOT NULL, \
+                 EXISTS (SELECT 1 FROM intervals WHERE session_id = s.id) \
+                 FROM sessions s WHERE s.account_id = ? AND s.kind = ? AND s.source_id = ?",
+            )?,
+            seen: c.prepare_cached(
+                "UPDATE sessions SET last_seen_us = ?, seen = ?, mapping_version = ? WHERE id = ?",
+            )?,
+            insert_session: c.prepare_cached(
+                "INSERT INTO sessions (revision, revision_id, content, mapping_version, status, start_us, end_us, zone, \
+                 local_day, energy_mwh, cost, currency, vehicle_id, vehicle_name, charge_point_id, location, counts, \
+                 id, account_id, kind, source_id, handle, first_seen_us, last_seen_us, seen) \
+                 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            )?,
+            insert_revision: c.prepare_cached(
+                "INSERT INTO revisions (id, session_id, number, before_id, at_us, reason, content, payload_id, \
+                 mapping_version, record) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            )?,
+            insert_payload: c.prepare_cached(
+                "INSERT INTO payloads (id, hash, size, dictionary_id, bytes) VALUES (?, ?, ?, ?, ?)",
+            )?,
+        })
+    }
 }
 
 impl Writing<'_> {
@@ -141,8 +184,14 @@ impl Writing<'_> {
 
     fn pen<'a>(&'a self, account: &'a Account, epoch: u64, at: Timestamp) -> Written<Pen<'a>> {
         let (account_id, clock) = self.fence(account, epoch)?;
-        let sql = "SELECT coalesce(max(id), 0) + 1 FROM revisions";
-        let next_revision = self.transaction.prepare_cached(sql)?.query_row([], |row| row.get(0))?;
+        let [next_session, next_revision, next_payload] = self
+            .transaction
+            .prepare_cached(
+                "SELECT coalesce((SELECT max(id) FROM sessions), 0) + 1, \
+                 coalesce((SELECT max(id) FROM revisions), 0) + 1, \
+                 coalesce((SELECT max(id) FROM payloads), 0) + 1",
+            )?
+            .query_row([], |row| Ok([row.get(0)?, row.get(1)?, row.get(2)?]))?;
         let packer = Packer::new().ok_or_else(|| misuse("there is no memory left to compress with"))?;
         Ok(Pen {
             writing: self,
@@ -150,12 +199,17 @@ impl Writing<'_> {
             account_id,
             at_us: to_us(at),
             clock,
+            statements: Statements::new(self.transaction)?,
+            first_session: next_session,
+            next_session,
+            handles: Vec::new(),
+            first_revision: next_revision,
             next_revision,
+            next_payload,
+            places: None,
             packer,
             example: None,
             changes: Changes::default(),
-            content: Vec::new(),
-            record: Vec::new(),
         })
     }
 
@@ -204,7 +258,7 @@ impl Writing<'_> {
                 pen.vanish(&batch.slice, place.began)?;
             }
         }
-        Ok(pen.changes)
+        pen.finish()
     }
 
     pub(super) fn remap(
@@ -216,7 +270,7 @@ impl Writing<'_> {
     ) -> Written<Changes> {
         let mut pen = self.pen(account, epoch, now)?;
         pen.put_all(sessions, Some(Reason::Remapped))?;
-        Ok(pen.changes)
+        pen.finish()
     }
 
     pub(super) fn restart(&self, account: &Account, epoch: u64, slice: &Slice) -> Written<()> {
@@ -229,7 +283,7 @@ impl Writing<'_> {
     pub(super) fn release(&self, account: &Account, epoch: u64, payloads: &[Hash]) -> Written<()> {
         let (id, _) = self.fence(account, epoch)?;
         for hash in payloads {
-            let payload_id = read::payload_id(self.transaction, hash)?;
+            let payload_id = places::find(self.transaction, hash)?;
             let sql = "DELETE FROM quarantine WHERE account_id = ? AND payload_id = ?";
             self.run(sql, params![id, payload_id])?;
         }
@@ -279,31 +333,40 @@ impl Pen<'_> {
     }
 
     /// Writes records: those of a listing, or of a remapping, which is then their reason.
-    fn put_all(&mut self, sessions: &[ChargingSession], reason: Option<Reason>) -> Written<()> {
+    fn put_all<'s>(&mut self, sessions: &'s [ChargingSession], reason: Option<Reason>) -> Written<()> {
         let mut last = HashMap::with_capacity(sessions.len());
         for (place, session) in sessions.iter().enumerate() {
             let key = session.key();
             if (key.provider, &key.account) != (self.account.provider, &self.account.account) {
                 return Err(misuse("a record of another account than that of the lease was to be written"));
             }
-            last.insert(key, place);
+            last.insert((key.kind, &*key.source_id), place);
         }
-        for (place, session) in sessions.iter().enumerate() {
-            // The same record twice on a page is one record, as it came last.
-            if last.get(session.key()) == Some(&place) {
-                self.put(session, reason)?;
+        // The same record twice on a page is one record, as it came last.
+        let is_last = |(place, session): (usize, &'s ChargingSession)| {
+            let key = session.key();
+            (last.get(&(key.kind, &*key.source_id)) == Some(&place)).then_some(session)
+        };
+        let sessions: Vec<_> = sessions.iter().enumerate().filter_map(is_last).collect();
+        let outlook = Outlook::default();
+        prepare::each(&sessions, &outlook, |prepared, text| {
+            let (revisions, has_example) = (self.next_revision, self.example.is_some());
+            let payload = prepared.session.provenance.payload.as_ref();
+            self.put(prepared, text, reason)?;
+            outlook.keeps.store(self.next_revision > revisions, Ordering::Relaxed);
+            if let Some(payload) = payload.filter(|_| self.example.is_some() && !has_example) {
+                // Only the first one is an example.
+                let _ = outlook.example.set(payload);
             }
-        }
-        Ok(())
+            Ok(())
+        })
     }
 
-    fn known(&self, key: &SessionKey) -> rusqlite::Result<Option<Known>> {
-        let sql = "SELECT s.id, s.revision, s.revision_id, s.content, s.missing_us IS NOT NULL, \
-                   EXISTS (SELECT 1 FROM intervals WHERE session_id = s.id) \
-                   FROM sessions s WHERE s.account_id = ? AND s.kind = ? AND s.source_id = ?";
-        let mut found = self.writing.transaction.prepare_cached(sql)?;
-        found
-            .query_row((self.account_id, key.kind.as_str(), &key.source_id), |row| {
+    fn known(&mut self, key: &SessionKey) -> rusqlite::Result<Option<Known>> {
+        let known = (self.account_id, key.kind.as_str(), &key.source_id);
+        self.statements
+            .known
+            .query_row(known, |row| {
                 Ok(Known {
                     id: row.get(0)?,
                     revision: row.get(1)?,
@@ -316,7 +379,8 @@ impl Pen<'_> {
             .optional()
     }
 
-    fn put(&mut self, session: &ChargingSession, remapped: Option<Reason>) -> Written<()> {
+    fn put(&mut self, prepared: Prepared<'_>, text: &mut Vec<u8>, remapped: Option<Reason>) -> Written<()> {
+        let session = prepared.session;
         let key = session.key();
         let known = self.known(key)?;
         let intervals = match &known {
@@ -330,8 +394,11 @@ impl Pen<'_> {
             session.details.intervals = intervals;
             session
         });
-        let session = with_intervals.as_ref().unwrap_or(session);
-        let content = write_content(session, &mut self.content);
+        let mut prepared = match &with_intervals {
+            Some(session) => Prepared::new(session, text),
+            None => prepared,
+        };
+        let (session, content) = (prepared.session, prepared.hash);
         let listed = remapped.is_none();
         let returned = listed && known.as_ref().is_some_and(|known| known.missing);
         let mapping_version = session.provenance.mapping_version;
@@ -341,10 +408,8 @@ impl Pen<'_> {
         let id = match known {
             Some(known) if known.content == content => {
                 if listed {
-                    self.writing.run(
-                        "UPDATE sessions SET last_seen_us = ?, seen = ?, mapping_version = ? WHERE id = ?",
-                        params![self.at_us, self.clock, mapping_version, known.id],
-                    )?;
+                    let seen = params![self.at_us, self.clock, mapping_version, known.id];
+                    self.statements.seen.execute(seen)?;
                 } else {
                     let sql = "UPDATE sessions SET mapping_version = ? WHERE id = ?";
                     self.writing.run(sql, params![mapping_version, known.id])?;
@@ -364,7 +429,8 @@ impl Pen<'_> {
                 };
                 let changed = if known.is_some() { &mut self.changes.changed } else { &mut self.changes.new };
                 changed.push(key.clone());
-                self.revise(session, known.as_ref(), &content, reason)?
+                let kept = prepared.keep(text);
+                self.revise(&prepared, text, kept, known.as_ref(), reason)?
             }
         };
         self.link(id, session)?;
@@ -374,15 +440,17 @@ impl Pen<'_> {
     /// Writes a record that is new or has another content than before. The number of its session.
     fn revise(
         &mut self,
-        session: &ChargingSession,
+        prepared: &Prepared<'_>,
+        text: &[u8],
+        kept: Kept,
         known: Option<&Known>,
-        content: &Hash,
         reason: Reason,
     ) -> Written<i64> {
+        let (session, content) = (prepared.session, &prepared.hash);
         let key = session.key();
         let number = known.map_or(1, |known| known.revision.saturating_add(1));
-        let payload_id = match &session.provenance.payload {
-            Some(payload) => Some(self.keep(payload)?),
+        let payload_id = match session.provenance.payload.as_ref().zip(kept.payload) {
+            Some((payload, hash)) => Some(self.keep(payload, &hash, kept.packed)?),
             // What is mapped anew was read from where it was read from before.
             None => match known.filter(|_| reason == Reason::Remapped) {
                 Some(known) => {
@@ -435,14 +503,12 @@ impl Pen<'_> {
             }
             known.id
         } else {
-            let mut insert = self.writing.transaction.prepare_cached(
-                "INSERT INTO sessions (revision, revision_id, content, mapping_version, status, start_us, end_us, zone, \
-                 local_day, energy_mwh, cost, currency, vehicle_id, vehicle_name, charge_point_id, location, counts, \
-                 account_id, kind, source_id, handle, first_seen_us, last_seen_us, seen) \
-                 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            )?;
             let handle = key.id();
-            let added: [&dyn ToSql; 7] = [
+            self.handles.extend_from_slice(handle.as_bytes());
+            let id = self.next_session;
+            self.next_session += 1;
+            let added: [&dyn ToSql; 8] = [
+                &id,
                 &self.account_id,
                 &key.kind.as_str(),
                 &key.source_id,
@@ -451,24 +517,21 @@ impl Pen<'_> {
                 &self.at_us,
                 &self.clock,
             ];
-            insert.insert(params_from_iter(current.into_iter().chain(added)))?
+            self.statements.insert_session.execute(params_from_iter(current.into_iter().chain(added)))?;
+            id
         };
-        write_record(session, &self.content, &mut self.record);
-        self.writing.run(
-            "INSERT INTO revisions (id, session_id, number, at_us, reason, content, payload_id, mapping_version, record) \
-             VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            params![
-                revision_id,
-                id,
-                number,
-                self.at_us,
-                reason.as_str(),
-                content.as_bytes(),
-                payload_id,
-                session.provenance.mapping_version,
-                ToSqlOutput::Borrowed(ValueRef::Text(&self.record))
-            ],
-        )?;
+        self.statements.insert_revision.execute(params![
+            revision_id,
+            id,
+            number,
+            known.map(|known| known.revision_id),
+            self.at_us,
+            reason.as_str(),
+            content.as_bytes(),
+            payload_id,
+            session.provenance.mapping_version,
+            ToSqlOutput::Borrowed(ValueRef::Text(&text[kept.record]))
+        ])?;
         if known.is_some() {
             self.writing.run("DELETE FROM intervals WHERE session_id = ?", params![id])?;
         }
@@ -498,8 +561,8 @@ impl Pen<'_> {
     /// Adds a revision with the same record, because it has vanished or is there again.
     fn repeat(&mut self, known: &Known, reason: Reason, missing_us: Option<i64>) -> rusqlite::Result<()> {
         self.writing.run(
-            "INSERT INTO revisions (id, session_id, number, at_us, reason, content, payload_id, mapping_version, record) \
-             SELECT ?, session_id, number + 1, ?, ?, content, payload_id, mapping_version, record \
+            "INSERT INTO revisions (id, session_id, number, before_id, at_us, reason, content, payload_id, \
+             mapping_version, record) SELECT ?, session_id, number + 1, id, ?, ?, content, payload_id, mapping_version, record \
              FROM revisions WHERE id = ?",
             params![self.next_revision, self.at_us, reason.as_str(), known.revision_id],
         )?;
@@ -539,37 +602,50 @@ impl Pen<'_> {
         Ok(())
     }
 
-    /// Keeps bytes, once. Their number.
-    fn keep(&mut self, payload: &Payload) -> Written<i64> {
+    /// Keeps bytes, once. Their number. They may have been packed by the example before.
+    fn keep(&mut self, payload: &Payload, hash: &Hash, packed: Option<Vec<u8>>) -> Written<i64> {
         let plain = payload.as_bytes();
-        let hash = Hash::of(plain);
         let t = self.writing.transaction;
-        if let Some(id) = read::payload_id(t, &hash)? {
+        let places = match &mut self.places {
+            Some(places) => places,
+            None => self.places.insert(NewPlaces::load(t)?),
+        };
+        if let Some(id) = places.find(t, hash)? {
             return Ok(id);
         }
-        let (dictionary_id, packer) = match &mut self.example {
-            Some((id, packer)) => (Some(*id), packer),
-            None => (None, &mut self.packer),
+        let (dictionary_id, packed) = match &mut self.example {
+            Some((id, packer)) => (Some(*id), packed.or_else(|| packer.pack(plain))),
+            None => (None, self.packer.pack(plain)),
         };
-        let packed = packer.pack(plain);
         let dictionary_id = dictionary_id.filter(|_| packed.is_some());
         let bytes = packed.as_deref().unwrap_or(plain);
-        let sql = "INSERT INTO payloads (hash, size, dictionary_id, bytes) VALUES (?, ?, ?, ?)";
-        let mut insert = t.prepare_cached(sql)?;
-        let id = insert.insert(params![hash.as_bytes(), plain.len() as i64, dictionary_id, bytes])?;
-        self.writing.run(
-            "INSERT INTO new_payload_places (prefix, payload_id) VALUES (?, ?)",
-            params![read::prefix(&hash), id],
-        )?;
-        if id % NEW_PLACES == 0 {
-            self.writing.run("INSERT INTO payload_places SELECT * FROM new_payload_places", &[])?;
-            self.writing.run("DELETE FROM new_payload_places", &[])?;
-        }
+        let id = self.next_payload;
+        self.next_payload += 1;
+        let row = params![id, hash.as_bytes(), plain.len() as i64, dictionary_id, bytes];
+        self.statements.insert_payload.execute(row)?;
+        places.add(hash, id);
         if self.example.is_none() {
             // Records of one page are alike.
             self.example = Packer::like(plain).map(|packer| (id, packer));
         }
         Ok(id)
+    }
+
+    /// Writes down what is kept of the batch as a whole.
+    fn finish(self) -> Written<Changes> {
+        let Writing { transaction, .. } = self.writing;
+        if let Some(places) = self.places {
+            places.store(transaction)?;
+        }
+        if !self.handles.is_empty() {
+            let sql = "INSERT INTO handles (first_id, handles) VALUES (?, ?)";
+            self.writing.run(sql, params![self.first_session, self.handles])?;
+        }
+        if self.next_revision > self.first_revision {
+            let sql = "INSERT INTO revision_times (first_id, at_us) VALUES (?, ?)";
+            self.writing.run(sql, params![self.first_revision, self.at_us])?;
+        }
+        Ok(self.changes)
     }
 
     /// Takes out of quarantine what has come whole.
@@ -597,7 +673,7 @@ impl Pen<'_> {
 
     /// Puts a record in quarantine. If it can be told which session it is of, that one is still listed.
     fn reject(&mut self, record: &RejectedRecord, kinds: &[RecordKind]) -> Written<()> {
-        let payload_id = self.keep(&record.payload)?;
+        let payload_id = self.keep(&record.payload, &Hash::of(record.payload.as_bytes()), None)?;
         let context = record.context.as_ref().map(serde_json::to_string).transpose();
         let context = context.map_err(|_| misuse("the context of a rejected record cannot be written"))?;
         let mut known = self

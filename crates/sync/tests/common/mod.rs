@@ -7,12 +7,16 @@ use std::{
     collections::BTreeMap,
     sync::{
         Arc,
-        atomic::{AtomicI64, Ordering},
+        atomic::{AtomicI64, AtomicUsize, Ordering},
     },
     time::Duration,
 };
 
-use charging_sessions_core::{AssetSource, ChargingSessionSource, RecordKind};
+use async_trait::async_trait;
+use charging_sessions_core::{
+    AssetSource, Capabilities, ChargingSessionSource, Cursor, ProviderId, RecordKind, Result, SessionPage,
+    SessionQuery,
+};
 use charging_sessions_der_connect::DerConnect;
 use charging_sessions_ev_energy::EvEnergy;
 use charging_sessions_evcc::Evcc;
@@ -46,6 +50,43 @@ pub(crate) struct Subject<S> {
     clock: Arc<AtomicI64>,
     /// Where records are in the truth of the sandbox.
     record: &'static str,
+}
+
+/// Gives so many pages, and lets whoever asks for more wait, so that a test decides what has come when a run is stopped.
+#[derive(Debug)]
+pub(crate) struct Paced {
+    source: Arc<dyn ChargingSessionSource>,
+    pages: AtomicUsize,
+}
+
+impl Paced {
+    pub(crate) fn new(source: Arc<dyn ChargingSessionSource>) -> Arc<Self> {
+        Arc::new(Self { source, pages: AtomicUsize::new(usize::MAX) })
+    }
+
+    /// So many from now on.
+    pub(crate) fn give(&self, pages: usize) {
+        self.pages.store(pages, Ordering::SeqCst);
+    }
+}
+
+#[async_trait]
+impl ChargingSessionSource for Paced {
+    fn provider(&self) -> ProviderId {
+        self.source.provider()
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        self.source.capabilities()
+    }
+
+    async fn fetch_page(&self, query: &SessionQuery, cursor: Option<&Cursor>) -> Result<SessionPage> {
+        let less = |pages: usize| pages.checked_sub(1);
+        if self.pages.fetch_update(Ordering::SeqCst, Ordering::SeqCst, less).is_err() {
+            std::future::pending::<()>().await;
+        }
+        self.source.fetch_page(query, cursor).await
+    }
 }
 
 /// One attempt, and nothing that slows it down.

@@ -1,0 +1,123 @@
+//! What can be made of records before it is known what the store has of them: on a thread of its own, while the records
+//! before them are being written.
+
+use std::{
+    ops::Range,
+    sync::{
+        OnceLock,
+        atomic::{AtomicBool, Ordering},
+        mpsc::sync_channel,
+    },
+    thread,
+};
+
+use charging_sessions_core::{ChargingSession, Payload};
+
+use super::{Failure, stopped};
+use crate::{
+    Hash,
+    columns::Packer,
+    hash::{write_content, write_record},
+};
+
+/// How many records are handed over at once: enough that the hand-over is not felt, and few enough that what was made is
+/// still in the cache of the processor.
+const CHUNK: usize = 64;
+/// Up to how many records a thread would cost more than it saves: one page of most providers.
+const FEW: usize = 256;
+/// How many chunks may wait.
+const WAITING: usize = 2;
+
+/// What preparing knows of writing.
+#[derive(Default)]
+pub(super) struct Outlook<'a> {
+    /// Whether the latest record that was written was new or had changed, so that the next ones probably are.
+    pub(super) keeps: AtomicBool,
+    /// The payload that those after it in the batch are packed by.
+    pub(super) example: OnceLock<&'a Payload>,
+}
+
+/// A record, and what was made of it.
+pub(super) struct Prepared<'a> {
+    pub(super) session: &'a ChargingSession,
+    /// What its content hashes to.
+    pub(super) hash: Hash,
+    /// The content in the text of the chunk, as JSON.
+    content: Range<usize>,
+    /// What only a record that is new or has changed needs, made beforehand if that was likely.
+    kept: Option<Kept>,
+}
+
+/// What is kept of a record that is new or has changed.
+pub(super) struct Kept {
+    /// All of it in the text of the chunk, as JSON.
+    pub(super) record: Range<usize>,
+    /// What its payload hashes to.
+    pub(super) payload: Option<Hash>,
+    /// The payload, packed by the example of the batch, if there was one and if that makes it shorter.
+    pub(super) packed: Option<Vec<u8>>,
+}
+
+impl<'a> Prepared<'a> {
+    pub(super) fn new(session: &'a ChargingSession, text: &mut Vec<u8>) -> Self {
+        let start = text.len();
+        let hash = write_content(session, text);
+        Self { session, hash, content: start..text.len(), kept: None }
+    }
+
+    /// What is kept of it, if it has not been made beforehand.
+    pub(super) fn keep(&mut self, text: &mut Vec<u8>) -> Kept {
+        self.kept.take().unwrap_or_else(|| self.kept(text, None))
+    }
+
+    fn kept(&self, text: &mut Vec<u8>, packer: Option<&mut Packer>) -> Kept {
+        let start = text.len();
+        write_record(self.session, self.content.clone(), text);
+        let payload = self.session.provenance.payload.as_ref();
+        Kept {
+            record: start..text.len(),
+            payload: payload.map(|payload| Hash::of(payload.as_bytes())),
+            packed: payload.zip(packer).and_then(|(payload, packer)| packer.pack(payload.as_bytes())),
+        }
+    }
+}
+
+/// Gives each of `sessions` to `write`, with the text of its chunk.
+pub(super) fn each<'a>(
+    sessions: &[&'a ChargingSession],
+    outlook: &Outlook<'a>,
+    mut write: impl FnMut(Prepared<'a>, &mut Vec<u8>) -> Result<(), Failure>,
+) -> Result<(), Failure> {
+    let mut packer = None;
+    let mut prepare = |chunk: &[&'a ChargingSession]| {
+        let keeps = outlook.keeps.load(Ordering::Relaxed);
+        if let (None, Some(example)) = (&packer, outlook.example.get()) {
+            packer = Packer::like(example.as_bytes());
+        }
+        let mut text = Vec::with_capacity(chunk.len() * 2048);
+        let prepared = |session: &&'a ChargingSession| {
+            let mut prepared = Prepared::new(session, &mut text);
+            prepared.kept = keeps.then(|| prepared.kept(&mut text, packer.as_mut()));
+            prepared
+        };
+        let prepared: Vec<_> = chunk.iter().map(prepared).collect();
+        (prepared, text)
+    };
+    let mut write_all = |(prepared, mut text): (Vec<Prepared<'a>>, Vec<u8>)| {
+        prepared.into_iter().try_for_each(|prepared| write(prepared, &mut text))
+    };
+    if sessions.len() <= FEW {
+        return sessions.chunks(CHUNK).try_for_each(|chunk| write_all(prepare(chunk)));
+    }
+    thread::scope(|scope| {
+        let (send, receive) = sync_channel(WAITING);
+        scope.spawn(move || {
+            // Whoever does not take more has failed.
+            let _ = sessions.chunks(CHUNK).try_for_each(|chunk| send.send(prepare(chunk)));
+        });
+        for _ in sessions.chunks(CHUNK) {
+            write_all(receive.recv().map_err(|e| Failure::Refused(stopped().with_source(e)))?)?;
+        }
+        Ok(())
+    })
+}
