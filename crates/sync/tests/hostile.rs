@@ -28,7 +28,7 @@ use subject::{Outcome, Subject};
 const DOCUMENT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/faults.md");
 const TABLE: &str = "| what happens | once | for as long as it is asked |\n|---|---|---|\n";
 const BROKEN: &str = "BROKEN";
-/// How many cases of one provider run at the same time. Most of them wait.
+/// How many cases of one provider run at the same time. They wait for each other on a small machine.
 const AT_ONCE: usize = 4;
 
 #[tokio::test(flavor = "multi_thread")]
