@@ -19,7 +19,7 @@ use crate::{
     exit::{Code, Failure},
     progress::{Progress, print, tell},
     quarantine::{self, Retried},
-    stored,
+    stored, text,
 };
 
 /// How many accounts are read at the same time.
@@ -184,6 +184,11 @@ fn stop_on_interrupt() -> CancellationToken {
 }
 
 fn done(report: &Report, as_json: bool) -> Result<Code, Failure> {
+    // That of a part was told when it happened.
+    for failure in report.failures.iter().filter(|failure| failure.slice.is_none()) {
+        let error = failure.error.to_string();
+        tell(&format!("error: {}: {}", report.account.account, text::visible(&error)));
+    }
     if as_json {
         let counts = report.counts;
         let failures: Vec<_> = report.failures.iter().map(|failure| failure.error.to_string()).collect();

@@ -2,72 +2,15 @@
 
 use std::{collections::BTreeSet, path::Path};
 
-use charging_sessions_testkit::{
-    conformance::identifiers,
-    sandbox::{
-        Fault, der_connect::DerConnectSandbox, ev_energy::EvEnergySandbox, evcc::EvccSandbox,
-        podero::PoderoSandbox,
-    },
-};
+use charging_sessions_testkit::sandbox::Fault;
 use serde_json::{Value, json};
 
 mod common;
+#[path = "common/place.rs"]
+mod place;
 
 use common::{Ran, run_beside};
-
-const SECRET: &str = "s3cret-of-the-client";
-const NOW: &str = "2026-11-20T12:00:00Z";
-
-/// A sandbox that runs, seen through what all of them have.
-struct Place {
-    provider: &'static str,
-    arguments: Vec<String>,
-    inject: Box<dyn Fn(Fault) + Send + Sync>,
-    /// The path of a page of sessions has this in it.
-    listing: &'static str,
-    records: BTreeSet<String>,
-}
-
-macro_rules! place {
-    ($sandbox:ident, $provider:literal, $listing:literal, $pointer:literal, |$it:ident| $($argument:expr),*) => {{
-        let builder = $sandbox::builder().seed(7).now(NOW.parse().unwrap()).days(30).dirt(false);
-        let $it = builder.credentials("client", SECRET).build().start().await.unwrap();
-        let records = identifiers(&$it.truth(), $pointer);
-        let arguments = vec![$($argument),*];
-        Place {
-            provider: $provider,
-            arguments: arguments.into_iter().map(|argument: String| argument).collect(),
-            listing: $listing,
-            records,
-            inject: Box::new(move |fault| $it.inject(fault)),
-        }
-    }};
-}
-
-async fn places() -> Vec<Place> {
-    vec![
-        place!(EvEnergySandbox, "ev-energy", "charging_sub_sessions", "/id", |it| {
-            format!("--base-url={}", it.base_url())
-        }),
-        place!(
-            PoderoSandbox,
-            "podero",
-            "/sessions",
-            "/session/id",
-            |it| format!("--base-url={}", it.base_url()),
-            format!("--organisation={}", it.org_id())
-        ),
-        place!(
-            DerConnectSandbox,
-            "der-connect",
-            "/charge-sessions",
-            "/session/id",
-            |it| format!("--base-url={}", it.base_url()),
-            format!("--token-url={}", it.token_url())
-        ),
-        place!(EvccSandbox, "evcc", "/api/sessions", "/id", |it| { format!("--base-url={}", it.base_url()) }),
-    ]
-}
+use place::{Place, SECRET, places};
 
 /// The identifiers of the sessions that were printed.
 fn ids(ran: &Ran) -> BTreeSet<String> {
@@ -78,20 +21,18 @@ fn ids(ran: &Ran) -> BTreeSet<String> {
     ran.out.lines().map(id).collect()
 }
 
-impl Place {
-    /// Runs `fetch` against the sandbox while this fault waits there.
-    async fn run(&self, fault: Option<Fault>, arguments: &[&str], secret: &str) -> Ran {
-        if let Some(fault) = fault {
-            (self.inject)(fault);
-        }
-        let mut program = common::program(Path::new(env!("CARGO_TARGET_TMPDIR")));
-        program
-            .args(["fetch", "--provider", self.provider, "--client-id", "client", "--format", "jsonl"])
-            .args(&self.arguments)
-            .args(arguments)
-            .env("CHARGING_SESSIONS_CLIENT_SECRET", secret);
-        run_beside(program).await
+/// Runs `fetch` against the sandbox while this fault waits there.
+async fn fetch(place: &Place, fault: Option<Fault>, arguments: &[&str], secret: &str) -> Ran {
+    if let Some(fault) = fault {
+        (place.inject)(fault);
     }
+    let mut program = common::program(Path::new(env!("CARGO_TARGET_TMPDIR")));
+    program
+        .args(["fetch", "--provider", place.provider, "--format", "jsonl"])
+        .args(place.arguments())
+        .args(arguments)
+        .env("CHARGING_SESSIONS_CLIENT_SECRET", secret);
+    run_beside(program).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -105,11 +46,11 @@ async fn faults_that_pass_are_got_over_at_every_provider() {
             ("a wait", on_listing(Fault::too_many_requests("retry-after", 1))),
             ("a token taken back", on_listing(Fault::revoke_tokens())),
             ("another content type", on_listing(Fault::content_type("text/plain"))),
-            ("a page twice", on_listing(Fault::repeat_page())),
+            ("a page twice", on_listing(Fault::repeat_page().after(1))),
             ("an unknown field", on_listing(Fault::set_field(0, "new_in_2027", json!({"x": [1]})))),
             ("late", on_listing(Fault::latency(std::time::Duration::from_millis(300)))),
         ] {
-            let ran = place.run(fault, &[], SECRET).await;
+            let ran = fetch(&place, fault, &[], SECRET).await;
             assert_eq!(ran.code, 0, "{}, {name}: {}", place.provider, ran.err);
             assert_eq!(ids(&ran), place.records, "{}, {name}", place.provider);
         }
@@ -124,7 +65,7 @@ async fn one_bad_record_is_told_at_every_provider() {
             ("null for an identifier", Fault::set_field(0, "id", Value::Null)),
             ("no record", Fault::replace_record(0, json!("gone"))),
         ] {
-            let ran = place.run(Some(fault.on_path(place.listing)), &[], SECRET).await;
+            let ran = fetch(&place, Some(fault.on_path(place.listing)), &[], SECRET).await;
             assert_eq!(ran.code, 4, "{}, {name}: {}", place.provider, ran.err);
             assert_eq!(ids(&ran).len(), place.records.len() - 1, "{}, {name}", place.provider);
             assert!(ran.err.contains("left out: record"), "{}, {name}: {}", place.provider, ran.err);
@@ -151,7 +92,7 @@ async fn what_lasts_is_told_with_its_code_at_every_provider() {
         for (name, fault, secret, code, words) in cases {
             // Each begins with a sandbox in which no fault of the one before waits.
             let fresh = places().await.into_iter().find(|fresh| fresh.provider == place.provider).unwrap();
-            let ran = fresh.run(fault, &[], secret).await;
+            let ran = fetch(&fresh, fault, &[], secret).await;
             assert_eq!(ran.code, code, "{}, {name}: {}", place.provider, ran.err);
             assert!(ran.err.contains(words), "{}, {name}: {}", place.provider, ran.err);
             assert!(ran.err.starts_with(&format!("error: {}: ", place.provider)), "{}", ran.err);
@@ -159,16 +100,37 @@ async fn what_lasts_is_told_with_its_code_at_every_provider() {
     }
 }
 
+/// Some providers are asked for vehicles before they are asked for sessions, and some for versions.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sync_that_could_not_begin_says_why_at_every_provider() {
+    for place in places().await {
+        let home = tempfile::tempdir().unwrap();
+        let text = "store = 'sessions.sqlite'\n".to_owned() + &place.account("home", &place.origin());
+        std::fs::write(home.path().join("config.toml"), text).unwrap();
+        (place.inject)(Fault::status(418).times(100));
+        let mut program = common::program(home.path());
+        program.args(["--config", "config.toml", "sync"]).env("SECRET", SECRET);
+        let ran = run_beside(program).await;
+        assert_eq!(ran.code, 1, "{}: {}", place.provider, ran.err);
+        assert!(
+            ran.err.contains("the provider refused the request (HTTP 418)"),
+            "{}: {}",
+            place.provider,
+            ran.err
+        );
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_vehicle_that_does_not_exist_is_told() {
     for place in places().await {
         let nobody = "5f0c2b1e-6d0a-4c1e-9b0e-0d9b7a1cffff";
-        let ran = place.run(None, &["--vehicle", nobody], SECRET).await;
+        let ran = fetch(&place, None, &["--vehicle", nobody], SECRET).await;
         match place.provider {
             // A filter that nothing meets is an empty listing there, if it is well formed.
             "ev-energy" => assert!(ran.code == 1 && ran.err.contains("vehicle_id"), "{}", ran.err),
-            // Its vehicles have names only.
-            "evcc" => {
+            // Vehicles have names only there, or nobody tells of them.
+            "evcc" | "ocpi" => {
                 assert!(ran.code == 2 && ran.err.contains("cannot be asked for one vehicle"), "{}", ran.err);
             }
             _ => assert!(ran.code == 1 && ran.err.starts_with("error: "), "{}: {}", place.provider, ran.err),

@@ -43,7 +43,8 @@ pub enum ErrorKind {
     Storage,
     /// Somebody else is writing to the same account in the store, or has taken over.
     Conflict,
-    /// A message is not signed by who it claims to come from, or is too old. Do not act on it.
+    /// A message is not signed by who it claims to come from, or is too old: do not act on it. Or the certificate of a
+    /// server is not valid: nothing was sent to it.
     Untrusted,
 }
 

@@ -63,6 +63,8 @@ pub trait Transport: fmt::Debug + Send + Sync {
     /// # Errors
     ///
     /// - [`ErrorKind::Network`](charging_sessions_core::ErrorKind::Network) if no whole answer arrived.
+    /// - [`ErrorKind::Untrusted`](charging_sessions_core::ErrorKind::Untrusted) if the server's certificate is not
+    ///   valid. Nothing of the request was sent.
     /// - [`ErrorKind::Timeout`](charging_sessions_core::ErrorKind::Timeout) if the body fell silent for longer
     ///   than [`Limits::idle`].
     /// - [`ErrorKind::Protocol`](charging_sessions_core::ErrorKind::Protocol) if the body is longer than
@@ -104,6 +106,7 @@ mod with_reqwest {
     use charging_sessions_core::{Error, ErrorKind};
     use http::header;
     use reqwest::redirect;
+    use rustls::CertificateError;
     use rustls_platform_verifier::BuilderVerifierExt as _;
     use tokio::time::timeout;
 
@@ -205,7 +208,49 @@ mod with_reqwest {
         }
     }
 
+    /// What to do about a certificate. Its own names are not repeated: they may be anything.
+    fn distrusted(error: &CertificateError) -> &'static str {
+        match error {
+            CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
+                "the server's certificate has expired: check the clock of this machine; if it is right, the certificate \
+                 has to be renewed"
+            }
+            CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
+                "the server's certificate is not valid yet: check the clock of this machine"
+            }
+            CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
+                "the server's certificate is for another name: check the address that is configured"
+            }
+            // The latter: somebody has the name of who is trusted, and another key.
+            CertificateError::UnknownIssuer | CertificateError::BadSignature => {
+                "the server's certificate is from nobody whom this machine trusts: if the server is yours, add who signed \
+                 its certificate to the certificates of the machine (on Linux, SSL_CERT_FILE can name them)"
+            }
+            CertificateError::Revoked => "the server's certificate was revoked: do not use this server",
+            _ => {
+                "the server's certificate is not one for a server, or cannot be checked: whoever runs the server has to \
+                 replace it"
+            }
+        }
+    }
+
+    /// What is wrong with the certificate, if that is what an error comes from.
+    fn certificate_error<'e>(error: &'e (dyn StdError + 'static)) -> Option<&'e CertificateError> {
+        if let Some(rustls::Error::InvalidCertificate(error)) = error.downcast_ref() {
+            return Some(error);
+        }
+        // What an I/O error holds is not its source.
+        match error.downcast_ref::<io::Error>().and_then(io::Error::get_ref) {
+            Some(held) => certificate_error(held),
+            None => certificate_error(error.source()?),
+        }
+    }
+
     fn failed(error: reqwest::Error) -> Error {
+        if let Some(certificate) = certificate_error(&error) {
+            // Trying again changes nothing.
+            return Error::new(ErrorKind::Untrusted, distrusted(certificate));
+        }
         let (kind, text) = if error.is_builder() {
             (ErrorKind::Config, "the request could not be built")
         } else if error.is_timeout() {

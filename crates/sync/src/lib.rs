@@ -426,7 +426,7 @@ impl Run<'_> {
     /// Notes an error, and halts the run if it concerns all slices; gives it back if the run has failed by it.
     fn failed(&self, slice: Option<Slice>, error: Error) -> Result<()> {
         use ErrorKind::{
-            Config, Conflict, NotFound, PermissionDenied, RateLimited, Storage, Unauthenticated,
+            Config, Conflict, NotFound, PermissionDenied, RateLimited, Storage, Unauthenticated, Untrusted,
         };
         let in_a_row = match error.kind() {
             kind if kind.is_transient() => self.failures_in_a_row.fetch_add(1, Ordering::Relaxed) + 1,
@@ -436,7 +436,7 @@ impl Run<'_> {
             self.halt.cancel();
         }
         match error.kind() {
-            Config | Conflict | Storage | Unauthenticated => {
+            Config | Conflict | Storage | Unauthenticated | Untrusted => {
                 self.halt.cancel();
                 return Err(error);
             }

@@ -455,3 +455,53 @@ async fn accounts_are_built_without_showing_their_secrets() {
         read(&text, true).unwrap().accounts[0].build(Arc::new(Nothing)).await.err().unwrap().to_string();
     assert!(failure.starts_with("c.toml:2: ev-energy: ") && failure.contains("https"), "{failure}");
 }
+
+const KEYS: [&str; 24] = [
+    "provider",
+    "client_id",
+    "client_secret",
+    "base_url",
+    "token_url",
+    "organisation",
+    "module",
+    "ocpi_version",
+    "token_form",
+    "from_party",
+    "to_party",
+    "sessions_url",
+    "cdrs_url",
+    "since",
+    "currency",
+    "site_time_zone",
+    "cost_unit",
+    "expand",
+    "plain_http",
+    "store",
+    "store_url",
+    "time_zone",
+    "accounts",
+    "reimbursement",
+];
+
+proptest::proptest! {
+    /// Whatever somebody writes there is read, or refused in a sentence that says where.
+    #[test]
+    fn any_configuration_is_read_or_refused_in_one_line(
+        provider in proptest::sample::select(vec!["ev-energy", "podero", "der-connect", "evcc", "ocpi", "none"]),
+        lines in proptest::collection::vec((
+            proptest::sample::select(KEYS.to_vec()),
+            "\"[^\"\\\\\n]{0,12}\"|'[^'\n]{0,12}'|-?[0-9]{1,20}|[0-9]{4}-[01][0-9]-[0-3][0-9]|\\{ [a-z]{3,7} = '.{0,9}' \\}|.{0,9}",
+        ), 0..5),
+        rest in ".{0,40}",
+    ) {
+        let mut text = format!("[accounts.a]\nprovider = '{provider}'\n");
+        for (key, value) in lines {
+            text += &format!("{key} = {value}\n");
+        }
+        for text in [text.clone(), format!("{rest}\n{text}"), text + &rest] {
+            if let Err(told) = read(&text, false) {
+                assert!(told.starts_with("c.toml") && told.lines().count() == 1, "{text:?}: {told:?}");
+            }
+        }
+    }
+}

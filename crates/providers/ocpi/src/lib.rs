@@ -230,6 +230,7 @@ impl Ocpi {
             let wanted =
                 config.version.map_or("2.1.1, 2.2.1 and 2.3.0".to_owned(), |version| version.to_string());
             let offered: String = offered.join(", ").chars().take(100).collect();
+            let offered = if offered.is_empty() { "no version" } else { &offered };
             return Err(wrong(format!("the party speaks {}, and we {wanted}", offered.escape_debug())));
         };
         found.version = Some(version);

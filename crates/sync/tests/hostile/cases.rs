@@ -10,7 +10,7 @@ use charging_sessions_testkit::{
     sandbox::Fault,
 };
 
-use super::subject::Subject;
+use super::subject::{Subject, Total};
 
 /// Whether it happens to one request, or to all that follow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -65,6 +65,33 @@ impl Case {
             Some(Act::Gateway(vec![subject.on_listing(trick)]))
         });
         case.altered()
+    }
+
+    /// Where it is asked what the listing is: first the versions, then one of them.
+    fn lookup(name: &'static str, nth: usize, trick: impl Fn() -> Trick + Send + Sync + 'static) -> Self {
+        Self::new(name, move |subject| Some(Act::Gateway(vec![trick().on_path(subject.lookups.get(nth)?)])))
+    }
+
+    /// A page that says that there are another number of records.
+    fn total(name: &'static str, change: fn(u64) -> u64) -> Self {
+        Self::new(name, move |subject| {
+            let total = subject.total?;
+            let new = move |total: &str| change(total.trim().parse().unwrap()).to_string();
+            let lie = move |answer: &mut Answer| match total {
+                Total::Field(field) => rewrite(answer, field, new),
+                Total::Header(name) => {
+                    let given = answer.headers.iter().find(|(other, _)| other == name);
+                    let written = given.map(|(_, value)| new(value));
+                    answer.set_header(name, &written.unwrap());
+                }
+            };
+            Some(Act::Gateway(vec![subject.on_listing(Trick::change(lie))]))
+        })
+    }
+
+    /// What a sandbox does to a page, where there is more than one.
+    fn pages(name: &'static str, fault: fn() -> Fault) -> Self {
+        Self::new(name, move |subject| (subject.before > 0).then(|| Act::Sandbox(fault())))
     }
 
     /// Where a token is asked for.
@@ -129,6 +156,7 @@ pub(crate) fn all() -> Vec<Case> {
     cases.extend(size());
     cases.extend(status());
     cases.extend(sign_in());
+    cases.extend(lookups());
     cases.extend(paging());
     cases
 }
@@ -269,6 +297,11 @@ fn status() -> Vec<Case> {
         })
         .waiting(),
         Case::page("429 with the other spelling", || too_many("retryafter", "1")).waiting(),
+        Case::page("429 with a date that has passed", || {
+            too_many("retry-after", "Thu, 01 Jan 1970 00:00:00 GMT")
+        }),
+        Case::page("429 with words for a wait", || too_many("retry-after", "a while")),
+        Case::page("503 with a wait of 10^9 s", || json(503, &[("retry-after", "1000000000")], "{}")),
         Case::page("429 without a wait", || json(429, &[], "{}")),
         Case::page("429 with a wait of 0", || too_many("retry-after", "0")),
         Case::page("429 with a wait of -5", || too_many("retry-after", "-5")),
@@ -317,6 +350,37 @@ fn sign_in() -> Vec<Case> {
     ]
 }
 
+fn lookups() -> Vec<Case> {
+    vec![
+        Case::lookup("the versions: the connection is reset", 0, || Trick::reset(Place::Start)),
+        Case::lookup("the versions: silence", 0, || Trick::hang(Place::Start)),
+        Case::lookup("the versions: 503", 0, || json(503, &[], "{}")),
+        Case::lookup("the versions: an HTML page with 200", 0, || {
+            Trick::answer(200, &[("content-type", "text/html")], HTML)
+        }),
+        Case::lookup("the versions: an empty list", 0, || {
+            json(200, &[], "{\"status_code\":1000,\"data\":[]}")
+        }),
+        Case::lookup("the versions: success in HTTP, failure in the envelope", 0, || {
+            json(200, &[], "{\"status_code\":3000,\"data\":[]}")
+        }),
+        Case::lookup("the versions: a redirect to another origin", 0, || {
+            json(302, &[("location", "https://elsewhere.example/x")], "")
+        }),
+        Case::lookup("the versions: on another host", 0, || {
+            let version = "{\"version\":\"2.2.1\",\"url\":\"https://elsewhere.example/2.2.1\"}";
+            json(200, &[], &format!("{{\"status_code\":1000,\"data\":[{version}]}}"))
+        }),
+        Case::lookup("the versions: a gzip bomb", 0, || {
+            Trick::answer(200, &[("content-encoding", "gzip")], BOMB.clone())
+        }),
+        Case::lookup("the version: 404", 1, || json(404, &[], "{}")),
+        Case::lookup("the version: no modules", 1, || {
+            json(200, &[], "{\"status_code\":1000,\"data\":{\"version\":\"2.2.1\",\"endpoints\":null}}")
+        }),
+    ]
+}
+
 fn paging() -> Vec<Case> {
     let replay = |answers: usize| {
         move |subject: &Subject| {
@@ -326,26 +390,19 @@ fn paging() -> Vec<Case> {
         }
     };
     vec![
-        Case::new("a page comes again, with its links", |subject| {
-            (subject.before > 0).then(|| Act::Sandbox(Fault::repeat_page()))
-        }),
-        Case::new("records are inserted while it lists", |subject| {
-            (subject.before > 0).then(|| Act::Sandbox(Fault::shift_page(1)))
+        Case::pages("a page comes again, with its links", Fault::repeat_page),
+        Case::pages("a page with fewer records than were asked for", || Fault::page_size(3)),
+        Case::pages("a page with more records than were asked for", || Fault::page_size(400)),
+        Case::pages("a page in reverse order", Fault::reversed_page),
+        Case::pages("records are inserted while it lists", || Fault::shift_page(1)),
+        Case::new("records are taken away while it lists", |subject| {
+            // Where a page begins behind a record, that moves nothing.
+            subject.by_offset.then(|| Act::Sandbox(Fault::skip_page(1)))
         }),
         Case::new("the last page instead of the next: the cursor stands still", replay(1)),
         Case::new("the last two pages in turn: the cursors go in a circle", replay(2)),
-        Case::new("the total is too large by 7", |subject| {
-            (subject.provider == "podero").then(|| {
-                let more = |total: &str| (total.trim().parse::<u64>().unwrap() + 7).to_string();
-                let trick = Trick::change(move |answer| rewrite(answer, "total", more));
-                Act::Gateway(vec![subject.on_listing(trick)])
-            })
-        }),
-        Case::new("the total is 0", |subject| {
-            (subject.provider == "podero").then(|| {
-                let trick = Trick::change(move |answer| rewrite(answer, "total", |_| "0".to_owned()));
-                Act::Gateway(vec![subject.on_listing(trick)])
-            })
-        }),
+        Case::total("the total is too large by 7", |total| total + 7),
+        Case::total("the total is too small by 7", |total| total.saturating_sub(7)),
+        Case::total("the total is 0", |_| 0),
     ]
 }

@@ -15,13 +15,18 @@ use charging_sessions_der_connect::DerConnect;
 use charging_sessions_ev_energy::EvEnergy;
 use charging_sessions_evcc::Evcc;
 use charging_sessions_http::{Limits, Policy};
+use charging_sessions_ocpi::Ocpi;
 use charging_sessions_podero::Podero;
 use charging_sessions_store::{Account, SessionStore, Slice, SqliteStore};
 use charging_sessions_sync::{AccountSync, Event, Report};
 use charging_sessions_testkit::{
     hostile::{Gateway, Trick},
     sandbox::{
-        Fault, der_connect::DerConnectSandbox, ev_energy::EvEnergySandbox, evcc::EvccSandbox,
+        Fault,
+        der_connect::DerConnectSandbox,
+        ev_energy::EvEnergySandbox,
+        evcc::EvccSandbox,
+        ocpi::{Module, OcpiSandbox},
         podero::PoderoSandbox,
     },
 };
@@ -33,14 +38,14 @@ use super::{
     common::{DAYS, NOW, SINCE, by_id, rows},
 };
 
-pub(crate) const PROVIDERS: [&str; 4] = ["der-connect", "ev-energy", "evcc", "podero"];
+pub(crate) const PROVIDERS: [&str; 5] = ["der-connect", "ev-energy", "evcc", "ocpi", "podero"];
 const ATTEMPTS: u32 = 3;
 const ATTEMPT: Duration = Duration::from_millis(1_500);
 const IDLE: Duration = Duration::from_millis(700);
 /// The longest wait that a provider may ask for.
 pub(crate) const WAIT: Duration = Duration::from_secs(3);
 /// What the rest of a sync may take on a busy machine.
-const SLACK: Duration = Duration::from_secs(8);
+const SLACK: Duration = Duration::from_secs(20);
 
 /// A source that reads from this origin.
 type Builds = dyn Fn(&str, Policy) -> Arc<dyn ChargingSessionSource> + Send + Sync;
@@ -52,6 +57,12 @@ pub(crate) struct Subject {
     pub(crate) listing: &'static str,
     /// The path of the token endpoint, where there is one.
     pub(crate) token: Option<&'static str>,
+    /// The paths of what is asked before the listing can be found.
+    pub(crate) lookups: &'static [&'static str],
+    /// Where a page says how many records there are, if it does.
+    pub(crate) total: Option<Total>,
+    /// Whether a page is asked for by how many records come before it.
+    pub(crate) by_offset: bool,
     /// A field of a record that is a number.
     pub(crate) number: &'static str,
     /// How many pages come before the one that goes wrong.
@@ -63,6 +74,13 @@ pub(crate) struct Subject {
     truth: BTreeMap<String, Value>,
     /// How many records have an issue when nothing goes wrong.
     issues: usize,
+}
+
+/// Where a page says how many records there are.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Total {
+    Field(&'static str),
+    Header(&'static str),
 }
 
 /// What became of a sync.
@@ -130,6 +148,9 @@ impl Subject {
                     provider,
                     listing: "/charging_sub_sessions",
                     token: Some("/o/token"),
+                    lookups: &[],
+                    total: None,
+                    by_offset: false,
                     number: "energy_delivered_watt_hours",
                     before: 2,
                     address: sandbox.address(),
@@ -158,6 +179,9 @@ impl Subject {
                     provider,
                     listing: "/sessions",
                     token: Some("/oauth2/token"),
+                    lookups: &[],
+                    total: Some(Total::Field("total")),
+                    by_offset: true,
                     number: "energy_charged_kwh",
                     before: 2,
                     address: sandbox.address(),
@@ -186,12 +210,47 @@ impl Subject {
                     provider,
                     listing: "/charge-sessions",
                     token: Some("/access_token"),
+                    lookups: &[],
+                    total: None,
+                    by_offset: false,
                     number: "total",
                     before: 2,
                     address: sandbox.address(),
                     kind: RecordKind::Charge,
                     build: Box::new(build),
                     truth: by_id(&sandbox.truth(), "/session"),
+                    inject: inject!(sandbox),
+                    issues: 0,
+                }
+            }
+            "ocpi" => {
+                let sandbox = OcpiSandbox::builder().seed(7).now(now).days(DAYS).dirt(false).page_cap(10);
+                let sandbox = sandbox.versions(&["2.2.1"]).build().start().await.unwrap();
+                let (versions, origin) = (sandbox.versions_url(), sandbox.origin());
+                let token = sandbox.token().to_owned();
+                let build = move |gateway: &str, policy: Policy| -> Arc<dyn ChargingSessionSource> {
+                    let versions = versions.replace(&origin, gateway).parse().unwrap();
+                    let mut config = charging_sessions_ocpi::Config::new(versions, token.as_str().into());
+                    config.policy = policy;
+                    config.now = || NOW.parse().unwrap();
+                    Arc::new(Ocpi::new(config).unwrap())
+                };
+                // Its identifiers are those of a party.
+                let truth = by_id(&sandbox.truth(Module::Sessions), "");
+                let key = |id: &str| format!("be*bec*{}", id.to_lowercase());
+                Self {
+                    provider,
+                    listing: "/2.2.1/sessions",
+                    token: None,
+                    lookups: &["/ocpi/versions", "/ocpi/2.2.1"],
+                    total: Some(Total::Header("x-total-count")),
+                    by_offset: true,
+                    number: "kwh",
+                    before: 2,
+                    address: sandbox.address(),
+                    kind: RecordKind::PlugIn,
+                    build: Box::new(build),
+                    truth: truth.into_iter().map(|(id, record)| (key(&id), record)).collect(),
                     inject: inject!(sandbox),
                     issues: 0,
                 }
@@ -210,6 +269,9 @@ impl Subject {
                     provider,
                     listing: "/api/sessions",
                     token: None,
+                    lookups: &[],
+                    total: None,
+                    by_offset: false,
                     number: "chargedEnergy",
                     // Everything is one answer there.
                     before: 0,

@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use axum::{body::Body, response::Response};
+use axum::{body::Body, extract::Request, response::Response};
 use bytes::Bytes;
 use futures_util::stream;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
@@ -43,12 +43,14 @@ pub struct Fault {
 pub(crate) enum Effect {
     Latency(Duration),
     Answer { status: StatusCode, headers: HeaderMap, body: Bytes },
+    Echo { status: StatusCode },
     RevokeTokens,
     CutBody { sent: usize },
     ContentType(HeaderValue),
     Oversized { bytes: u64 },
     InvalidUtf8,
     Record { index: usize, change: RecordChange },
+    Reversed,
     Page(PageFault),
 }
 
@@ -65,6 +67,8 @@ pub(crate) enum RecordChange {
 pub(crate) enum PageFault {
     Repeat,
     Shift(usize),
+    Skip(usize),
+    Size(usize),
 }
 
 /// Which requests a fault concerns.
@@ -103,6 +107,16 @@ impl Fault {
     /// If `header` is not a header name.
     pub fn too_many_requests(header: &str, seconds: u64) -> Self {
         Self::status(429).header(header, &seconds.to_string())
+    }
+
+    /// Repeats the headers and the body of the request, credentials and all: in fields where an answer of this status
+    /// says what is wrong, and in JSON that breaks off if it is a success.
+    ///
+    /// # Panics
+    ///
+    /// If `status` is not between 100 and 999.
+    pub fn echo(status: u16) -> Self {
+        Self::new(Effect::Echo { status: StatusCode::from_u16(status).expect("a status has three digits") })
     }
 
     /// A page for people, sent as success: what a proxy or a maintenance page does.
@@ -170,6 +184,22 @@ impl Fault {
     /// offset. Who follows the links reads everything, and some of it twice.
     pub fn shift_page(by: usize) -> Self {
         Self::new(Effect::Page(PageFault::Shift(by)))
+    }
+
+    /// The page begins this many records too late, as when records before it are taken away while somebody reads by
+    /// offset. Does nothing to listings whose pages begin behind a record.
+    pub fn skip_page(by: usize) -> Self {
+        Self::new(Effect::Page(PageFault::Skip(by)))
+    }
+
+    /// The page has this many records, whatever was asked for, and the next one begins behind them.
+    pub fn page_size(records: usize) -> Self {
+        Self::new(Effect::Page(PageFault::Size(records)))
+    }
+
+    /// The records of the page come in reverse order, with the links of the right one.
+    pub fn reversed_page() -> Self {
+        Self::new(Effect::Reversed)
     }
 
     /// Adds a header to an answer that was made up by [`status`](Self::status) and its kin.
@@ -298,10 +328,34 @@ impl Effect {
             Self::Oversized { bytes } => endless(bytes),
             Self::InvalidUtf8 => Body::from(with_invalid_byte(&body)),
             Self::Record { index, change } => Body::from(with_record(&body, records, index, change)),
-            Self::Latency(_) | Self::Answer { .. } | Self::RevokeTokens | Self::Page(_) => Body::from(body),
+            Self::Reversed => Body::from(reversed(&body, records)),
+            Self::Latency(_)
+            | Self::Answer { .. }
+            | Self::Echo { .. }
+            | Self::RevokeTokens
+            | Self::Page(_) => Body::from(body),
         };
         Response::from_parts(parts, body)
     }
+}
+
+/// What [`Fault::echo`] answers.
+pub(crate) async fn echo(status: StatusCode, request: Request) -> Response {
+    let (parts, body) = request.into_parts();
+    let body = axum::body::to_bytes(body, usize::MAX).await.unwrap_or_default();
+    let mut said = String::from_utf8_lossy(&body).into_owned();
+    for (name, value) in &parts.headers {
+        said += &format!("; {name}: {}", String::from_utf8_lossy(value.as_bytes()));
+    }
+    let fields = ["title", "detail", "message", "error", "error_description", "status_message", "code"];
+    let mut text = fields.into_iter().map(|name| (name, said.as_str())).collect::<Value>().to_string();
+    if status.is_success() {
+        text.truncate(text.len() - 2);
+    }
+    let mut response = Response::new(Body::from(text));
+    *response.status_mut() = status;
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response
 }
 
 /// Sends `start` and then breaks off.
@@ -336,6 +390,16 @@ fn with_invalid_byte(body: &[u8]) -> Vec<u8> {
     let mut body = body.to_vec();
     body.insert(place, 0xff);
     body
+}
+
+fn reversed(body: &Bytes, records: &str) -> Bytes {
+    let Ok(mut document) = serde_json::from_slice::<Value>(body) else {
+        return body.clone();
+    };
+    if let Some(Value::Array(list)) = document.pointer_mut(records) {
+        list.reverse();
+    }
+    Bytes::from(document.to_string())
 }
 
 fn with_record(body: &Bytes, records: &str, index: usize, change: RecordChange) -> Bytes {

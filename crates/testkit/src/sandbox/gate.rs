@@ -6,7 +6,7 @@ use axum::{extract::Request, response::Response};
 use http::Method;
 
 use super::{
-    fault::{Effect, FaultQueue, Target},
+    fault::{Effect, FaultQueue, Target, echo},
     record::Recorder,
     token::TokenEndpoint,
 };
@@ -49,9 +49,10 @@ impl Gate<'_> {
             Some(Effect::Page(fault)) => drop(request.extensions_mut().insert(*fault)),
             _ => {}
         }
-        let response = match effect.as_ref().and_then(Effect::answer) {
-            Some(response) => response,
-            None => answer(target, request).await,
+        let response = match (effect.as_ref().and_then(Effect::answer), &effect) {
+            (Some(response), _) => response,
+            (None, Some(Effect::Echo { status })) => echo(*status, request).await,
+            (None, _) => answer(target, request).await,
         };
         let response = match effect {
             Some(effect) => effect.spoil(response, records).await,

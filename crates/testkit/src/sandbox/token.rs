@@ -15,6 +15,7 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use serde_json::json;
 use tokio::time::Instant;
+use url::form_urlencoded;
 
 use super::{query::Query, random::Random};
 
@@ -33,6 +34,7 @@ pub(crate) struct TokenEndpoint {
 struct Issued {
     random: Random,
     requests: usize,
+    given: Vec<String>,
     access: HashMap<String, Grant>,
     // A refresh token has no end of its own; a code has one.
     refresh: HashMap<String, Option<String>>,
@@ -65,6 +67,7 @@ impl TokenEndpoint {
         let issued = Issued {
             random: Random::new(&[seed, u64::from_be_bytes(*b"the_keys")]),
             requests: 0,
+            given: Vec::new(),
             access: HashMap::new(),
             refresh: HashMap::new(),
             codes: HashMap::new(),
@@ -83,6 +86,11 @@ impl TokenEndpoint {
     /// How often a token was asked for, with or without success.
     pub(crate) fn requests(&self) -> usize {
         self.issued().requests
+    }
+
+    /// Every access token that was ever given out.
+    pub(crate) fn given(&self) -> Vec<String> {
+        self.issued().given.clone()
     }
 
     /// Counts a request. Apart from [`answer`](Self::answer), because a fault may answer in its place.
@@ -114,6 +122,7 @@ impl TokenEndpoint {
         };
         let access_token = issued.random.word(30);
         let expires = Instant::now() + self.lifetime;
+        issued.given.push(access_token.clone());
         issued.access.insert(access_token.clone(), Grant { user: user.clone(), expires });
         let mut answer = json!({
             "access_token": access_token,
@@ -179,7 +188,13 @@ impl TokenEndpoint {
                 (id.to_owned(), form.get("client_secret").unwrap_or_default().to_owned())
             }
         };
-        if id == self.client_id && secret == self.client_secret { Ok(()) } else { Err(Refusal::client()) }
+        // The standard wants both written as in a form before they are joined, and few do that.
+        let is = |sent: &str, own: &str| sent == own || from_form(sent) == own;
+        if is(&id, &self.client_id) && is(&secret, &self.client_secret) {
+            Ok(())
+        } else {
+            Err(Refusal::client())
+        }
     }
 
     fn issued(&self) -> std::sync::MutexGuard<'_, Issued> {
@@ -210,6 +225,10 @@ fn basic(value: &HeaderValue) -> Option<(String, String)> {
     let decoded = String::from_utf8(STANDARD.decode(encoded.trim()).ok()?).ok()?;
     let (id, secret) = decoded.split_once(':')?;
     scheme.eq_ignore_ascii_case("basic").then(|| (id.to_owned(), secret.to_owned()))
+}
+
+fn from_form(text: &str) -> String {
+    form_urlencoded::parse(text.as_bytes()).next().map(|(text, _)| text.into_owned()).unwrap_or_default()
 }
 
 /// Why no token is given, in the words of RFC 6749.

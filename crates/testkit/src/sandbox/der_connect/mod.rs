@@ -241,6 +241,11 @@ impl DerConnectSandbox {
         self.shared.tokens.requests()
     }
 
+    /// Every access token that was given out, so that a test can look where they went.
+    pub fn tokens_given(&self) -> Vec<String> {
+        self.shared.tokens.given()
+    }
+
     /// Puts a fault at the end of the queue. Faults of records and pages fit the listings.
     pub fn inject(&self, fault: Fault) {
         self.shared.faults.push(fault);

@@ -106,7 +106,11 @@ impl PageRequest {
             _ => usize::from(is_overlapping && page == 1),
         };
         let from = from.saturating_sub(back);
-        let to = rows.len().min(from + self.size);
+        let size = match fault {
+            Some(PageFault::Size(records)) => records,
+            _ => self.size,
+        };
+        let to = rows.len().min(from + size);
         let next = rows[from..to]
             .last()
             .filter(|_| to < rows.len())

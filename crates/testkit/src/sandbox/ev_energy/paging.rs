@@ -56,14 +56,18 @@ impl<'a> PageRequest<'a> {
 
     /// Cuts the page out of `rows`, which are in listing order: newest, so greatest, id first.
     pub(super) fn cut<'r, T: Identified>(&self, rows: &'r [T], fault: Option<PageFault>) -> Page<'r, T> {
+        let size = match fault {
+            Some(PageFault::Size(records)) => records,
+            _ => self.size,
+        };
         let start = match self.from {
             From::Start => 0,
             From::After(id) => rows.partition_point(|row| row.id() >= id),
-            From::Before(id) => rows.partition_point(|row| row.id() > id).saturating_sub(self.size),
+            From::Before(id) => rows.partition_point(|row| row.id() > id).saturating_sub(size),
         };
         let end = match self.from {
             From::Before(id) => rows.partition_point(|row| row.id() > id),
-            _ => rows.len().min(start + self.size),
+            _ => rows.len().min(start + size),
         };
         let back = match fault {
             Some(PageFault::Shift(by)) => by.min(start),

@@ -243,8 +243,10 @@ fn page(
     if shared.links == Links::ByWord {
         offset = number("after", 0)?;
     }
-    if let Some(PageFault::Shift(by)) = fault {
-        offset = offset.saturating_sub(by);
+    match fault {
+        Some(PageFault::Shift(by)) => offset = offset.saturating_sub(by),
+        Some(PageFault::Skip(by)) => offset += by,
+        _ => {}
     }
     let account = shared.account();
     let listed = account.list(module).iter().map(|it| (updated(it), it));
@@ -259,7 +261,10 @@ fn page(
     if shared.order == Order::Updated {
         matches.sort_by_key(|(at, _)| *at);
     }
-    let cap = limit.min(shared.page_cap);
+    let cap = match fault {
+        Some(PageFault::Size(records)) => records,
+        _ => limit.min(shared.page_cap),
+    };
     let records: Vec<_> = matches
         .iter()
         .skip(offset)

@@ -172,9 +172,13 @@ async fn sessions(
     }
     let offset = match fault {
         Some(PageFault::Shift(by)) => filter.offset.saturating_sub(by),
+        Some(PageFault::Skip(by)) => filter.offset + by,
         _ => filter.offset,
     };
-    let limit = shared.page_cap.map_or(filter.limit, |cap| filter.limit.min(cap));
+    let limit = match fault {
+        Some(PageFault::Size(records)) => records,
+        _ => shared.page_cap.map_or(filter.limit, |cap| filter.limit.min(cap)),
+    };
     let items: Vec<_> = matches.iter().skip(offset).take(limit).map(|it| &it.record).collect();
     let page = Bytes::from(json!({ "total": matches.len(), "items": items }).to_string());
     last_pages.insert(uri.path().to_owned(), page.clone());
