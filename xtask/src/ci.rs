@@ -49,7 +49,7 @@ const STEPS: &[Step] = &[
     step("one store brings no other", stores_stand_alone),
     step("the store on PostgreSQL", postgres::run),
     step("endurance, over a short distance", endurance::short),
-    step("benchmarks, over a short distance", bench::smoke),
+    step("benchmarks, over a short distance", bench::short),
     Step { name: "documents of vendors", run: vendor_documents, npm: true },
     Step { name: "adapters against Prism", run: prism::run, npm: true },
     Step { name: "reports in a browser", run: browser::run, npm: true },

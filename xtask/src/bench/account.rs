@@ -20,25 +20,29 @@ pub(crate) struct Home {
 }
 
 impl Home {
-    /// One with a configuration of this many accounts, each at the server.
-    pub(crate) fn new(accounts: usize, provider: &str, server: &Server, more: &str) -> Result<Self> {
+    /// One with a configuration of this many accounts at Podero.
+    pub(crate) fn podero(accounts: usize, server: &Server) -> Result<Self> {
+        let own = format!("organisation = '{ORGANISATION}'\nbase_url = '{}'", server.address);
+        Self::new(accounts, "podero", &own)
+    }
+
+    /// One with an account at ev.energy, which allows so many requests.
+    pub(crate) fn ev_energy(server: &Server, quota: &str) -> Result<Self> {
+        Self::new(1, "ev-energy", &format!("quota = '{quota}'\nbase_url = '{}/v2/'", server.address))
+    }
+
+    fn new(accounts: usize, provider: &str, own: &str) -> Result<Self> {
         let folder = tempfile::tempdir().context("no temporary folder")?;
         let mut text = String::from("store = 'sessions.sqlite'\ntime_zone = 'Europe/London'\n");
         for number in 0..accounts {
             write!(
                 text,
                 "[accounts.home{number}]\nprovider = '{provider}'\nclient_id = 'benchmark'\n\
-                 client_secret = {{ env = 'BENCHMARK_SECRET' }}\nbase_url = '{}'\n{more}\n",
-                server.address
+                 client_secret = {{ env = 'BENCHMARK_SECRET' }}\n{own}\n"
             )?;
         }
         fs::write(folder.path().join("config.toml"), text).context("config.toml cannot be written")?;
         Ok(Self { folder })
-    }
-
-    /// One with as many accounts at Podero.
-    pub(crate) fn podero(accounts: usize, server: &Server) -> Result<Self> {
-        Self::new(accounts, "podero", server, &format!("organisation = '{ORGANISATION}'"))
     }
 
     /// The file that is synced into.

@@ -155,3 +155,31 @@ impl Drop for Server {
         self.child.wait().ok();
     }
 }
+
+#[cfg(all(test, unix))]
+mod tests {
+    use super::*;
+
+    fn shell(script: &str) -> Result<Used> {
+        measure(Command::new("sh").args(["-c", script]), "sh")
+    }
+
+    #[test]
+    fn processors_are_counted_and_waiting_is_not() {
+        let used = shell("i=0; while [ $i -lt 50000 ]; do i=$((i+1)); done; sleep 0.3").unwrap();
+        assert!(used.processor > Duration::from_millis(5), "{used:?}");
+        assert!(used.wall >= used.processor + Duration::from_millis(200), "{used:?}");
+    }
+
+    #[test]
+    fn who_measures_is_small_enough_not_to_be_measured() {
+        let used = shell("exit 0").unwrap();
+        assert!(used.memory < 40 << 20, "{used:?}");
+    }
+
+    #[test]
+    fn a_program_that_fails_is_quoted() {
+        let error = shell("echo no luck; exit 3").unwrap_err().to_string();
+        assert!(error.starts_with("sh ended with exit status: 3") && error.ends_with("no luck"), "{error}");
+    }
+}

@@ -15,6 +15,13 @@ pub(crate) fn write(root: &Path, part: &str, text: &str) -> Result<()> {
     fs::write(&path, document).with_context(|| format!("{PATH} cannot be written"))
 }
 
+/// Fails unless there is a place for this part.
+#[cfg(test)]
+pub(crate) fn check(root: &Path, part: &str) -> Result<()> {
+    let document = fs::read_to_string(root.join(PATH)).with_context(|| format!("{PATH} cannot be read"))?;
+    replace(&document, part, "").map(drop)
+}
+
 fn replace(document: &str, part: &str, text: &str) -> Result<String> {
     let (begin, end) = (format!("<!-- begin {part} -->"), format!("<!-- end {part} -->"));
     let missing = || format!("{PATH} has no line `{begin}` with a line `{end}` behind it");

@@ -92,10 +92,7 @@ impl Course {
         words.extend(self.server.iter().cloned());
         let mut server = Server::start(programs, &words)?;
         let home = match self.quota {
-            Some((quota, span)) => {
-                let more = format!("quota = '{quota}/{}s'", span.as_secs());
-                Home::new(1, self.provider, &server, &more)?
-            }
+            Some((quota, span)) => Home::ev_energy(&server, &format!("{quota}/{}s", span.as_secs()))?,
             None => Home::podero(1, &server)?,
         };
         let used = home.sync(programs)?;

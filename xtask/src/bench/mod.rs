@@ -33,6 +33,9 @@ pub(crate) struct Options {
     /// Write the tables to docs/benchmarks.md, too.
     #[arg(long)]
     write: bool,
+    /// Only what `ci` runs: whether everybody stores what was served, in seconds and without any table.
+    #[arg(long, conflicts_with_all = ["parts", "rounds", "rust_only", "write"])]
+    short: bool,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -54,6 +57,9 @@ const SESSIONS: usize = 200_000;
 
 /// Measures, and prints one table after the other.
 pub(crate) fn run(root: &Path, options: &Options) -> Result<()> {
+    if options.short {
+        return short(root);
+    }
     let programs = Programs::build(root, true)?;
     for part in Part::value_variants() {
         if !options.parts.is_empty() && !options.parts.contains(part) {
@@ -93,7 +99,7 @@ fn measure(root: &Path, programs: &Programs, part: Part, options: &Options) -> R
 
 /// The same over a distance that is right for every change, with programs that are built as for tests: whether everybody
 /// stores what was served, and no quota is exceeded. Nothing about time.
-pub(crate) fn smoke(root: &Path) -> Result<()> {
+pub(crate) fn short(root: &Path) -> Result<()> {
     let programs = Programs::build(root, false)?;
     let distance = throughput::Distance { rounds: 1, sessions: 1_000, vehicles: 2 };
     throughput::run(root, &programs, None, distance)?;
@@ -101,4 +107,18 @@ pub(crate) fn smoke(root: &Path) -> Result<()> {
     latency::run(&programs, latency::Distance { pages: 3, assets: 40, bursts })?;
     growth::run(&programs, &growth::Distance { accounts: vec![1, 2], sessions: 300, vehicles: vec![1, 2] })?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_part_has_its_place_in_the_document() {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+        for part in Part::value_variants() {
+            let name = part.to_possible_value().unwrap();
+            document::check(root, name.get_name()).unwrap();
+        }
+    }
 }

@@ -141,10 +141,7 @@ mod tests {
     fn a_table_is_markdown() {
         let mut table = Table::new(["who", "µs"]);
         table.row(["we".to_owned(), "12.3".to_owned()]);
-        assert_eq!(
-            table.to_string(),
-            "| who |   µs |\n| --- | --: |\n| we  | 12.3 |\n".replace("| --: |", "| ---: |")
-        );
+        assert_eq!(table.to_string(), "| who |   µs |\n| --- | ---: |\n| we  | 12.3 |\n");
     }
 
     #[test]
