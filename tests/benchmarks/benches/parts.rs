@@ -20,26 +20,24 @@ use jiff::Timestamp;
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 
-/// The structures that adapters decode into are private to them, so they are compiled here once more.
-mod wire {
-    macro_rules! wire {
-        ($($name:ident: $path:literal,)*) => {
-            $(
-                #[path = $path]
-                #[rustfmt::skip]
-                #[allow(clippy::all, dead_code, missing_docs, unreachable_pub, unused_qualifications, reason = "generated")]
-                pub(super) mod $name;
-            )*
-        };
-    }
+macro_rules! wire {
+    ($($name:ident: $path:literal,)*) => {
+        $(
+            #[path = $path]
+            #[rustfmt::skip]
+            #[allow(clippy::all, dead_code, missing_docs, unreachable_pub, unused_qualifications, reason = "generated")]
+            mod $name;
+        )*
+    };
+}
 
-    wire! {
-        der_connect: "../../../../crates/providers/der-connect/src/generated.rs",
-        ev_energy: "../../../../crates/providers/ev-energy/src/generated.rs",
-        evcc: "../../../../crates/providers/evcc/src/generated.rs",
-        ocpi: "../../../../crates/providers/ocpi/src/generated.rs",
-        podero: "../../../../crates/providers/podero/src/generated.rs",
-    }
+// The structures that adapters decode into are private to them, so they are compiled here once more.
+wire! {
+    der_connect: "../../../crates/providers/der-connect/src/generated.rs",
+    ev_energy: "../../../crates/providers/ev-energy/src/generated.rs",
+    evcc: "../../../crates/providers/evcc/src/generated.rs",
+    ocpi: "../../../crates/providers/ocpi/src/generated.rs",
+    podero: "../../../crates/providers/podero/src/generated.rs",
 }
 
 /// When the pages came.
@@ -103,26 +101,26 @@ fn podero_sessions() -> Vec<ChargingSession> {
 fn decoding(criterion: &mut Criterion) {
     let mapping = charging_sessions_podero::Mapping::default();
     let map = |body: &Bytes| mapping.page(body, FETCHED).expect("a page");
-    provider(criterion, "podero", &podero_page(), map, under::<wire::podero::SessionItem>);
+    provider(criterion, "podero", &podero_page(), map, under::<podero::SessionItem>);
 
     let sandbox = EvEnergySandbox::builder().sessions(2 * PAGE).dirt(false).build();
     let mapping = charging_sessions_ev_energy::Mapping::default();
     let map = |body: &Bytes| mapping.sub_sessions(body, FETCHED).expect("a page");
     let page = records(&sandbox.truth(), None).into();
-    provider(criterion, "ev-energy", &page, map, bare::<wire::ev_energy::ChargingSubSession>);
+    provider(criterion, "ev-energy", &page, map, bare::<ev_energy::ChargingSubSession>);
 
     let sandbox = DerConnectSandbox::builder().dirt(false).build();
     let mapping = charging_sessions_der_connect::Mapping::default();
     let map = |body: &Bytes| mapping.page(body, FETCHED).expect("a page");
     let page = json!({ "data": records(&sandbox.truth(), Some("session")), "meta": {} });
-    provider(criterion, "der-connect", &page, map, under::<wire::der_connect::ChargeSession>);
+    provider(criterion, "der-connect", &page, map, under::<der_connect::ChargeSession>);
 
     let sandbox = EvccSandbox::builder().dirt(false).build();
     let mut mapping = charging_sessions_evcc::Mapping::default();
     mapping.currency = Some("EUR".to_owned());
     let map = |body: &Bytes| mapping.page(body, FETCHED).expect("a page");
     let page = records(&sandbox.truth(), None).into();
-    provider(criterion, "evcc", &page, map, bare::<wire::evcc::Session>);
+    provider(criterion, "evcc", &page, map, bare::<evcc::Session>);
 
     let sandbox = OcpiSandbox::builder().dirt(false).build();
     let (module, version) = (charging_sessions_ocpi::Module::Cdrs, charging_sessions_ocpi::Version::V2_2_1);
@@ -130,7 +128,7 @@ fn decoding(criterion: &mut Criterion) {
     let map = |body: &Bytes| mapping.page(body, FETCHED).expect("a page");
     let records = records(&sandbox.truth(Module::Cdrs), None);
     let page = json!({ "status_code": 1000, "timestamp": "2026-11-10T18:30:00Z", "data": records });
-    provider(criterion, "ocpi", &page, map, under::<wire::ocpi::Cdr221>);
+    provider(criterion, "ocpi", &page, map, under::<ocpi::Cdr221>);
 }
 
 fn checking(criterion: &mut Criterion) {

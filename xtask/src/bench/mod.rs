@@ -27,6 +27,9 @@ pub(crate) struct Options {
     /// How often each contender runs.
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u8).range(1..))]
     rounds: u8,
+    /// How many sessions each contender reads: 1,000 pages unless given.
+    #[arg(long, default_value_t = 200_000, value_parser = clap::value_parser!(u32).range(200..))]
+    sessions: u32,
     /// Without the contenders in Python, which need packages from the network the first time.
     #[arg(long)]
     rust_only: bool,
@@ -34,7 +37,7 @@ pub(crate) struct Options {
     #[arg(long)]
     write: bool,
     /// Only what `ci` runs: whether everybody stores what was served, in seconds and without any table.
-    #[arg(long, conflicts_with_all = ["parts", "rounds", "rust_only", "write"])]
+    #[arg(long, conflicts_with_all = ["parts", "rounds", "sessions", "rust_only", "write"])]
     short: bool,
 }
 
@@ -51,9 +54,6 @@ enum Part {
     /// The size of the program, and how long an adapter takes to compile.
     Size,
 }
-
-/// Sessions that each contender reads: 1,000 pages.
-const SESSIONS: usize = 200_000;
 
 /// Measures, and prints one table after the other.
 pub(crate) fn run(root: &Path, options: &Options) -> Result<()> {
@@ -80,12 +80,13 @@ fn measure(root: &Path, programs: &Programs, part: Part, options: &Options) -> R
     match part {
         Part::Throughput => {
             let python = if options.rust_only { None } else { Some(Python::install(root)?) };
-            let rounds = options.rounds.into();
-            let distance = throughput::Distance { rounds, sessions: SESSIONS, vehicles: 10 };
+            let (rounds, sessions) = (options.rounds.into(), usize::try_from(options.sessions)?);
+            let distance = throughput::Distance { rounds, sessions, vehicles: 10 };
             throughput::run(root, programs, python.as_ref(), distance)
         }
         Part::Latency => {
-            let bursts = (250, 100, Duration::from_secs(5));
+            // More sessions would reach back to years in which nobody charged, which is a finding of its own.
+            let bursts = (100, 40, Duration::from_secs(4));
             latency::run(programs, latency::Distance { pages: 1_000, assets: 2_000, bursts })
         }
         Part::Growth => {

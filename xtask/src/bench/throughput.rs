@@ -47,7 +47,8 @@ const CONTENDERS: [Contender; 6] = [
 pub(crate) struct Distance {
     pub(crate) rounds: usize,
     pub(crate) sessions: usize,
-    /// How many vehicles with as many sessions our program reads in the end, to see how memory grows.
+    /// How many vehicles our program reads in the end, once with as many sessions and once with as many each, to see how
+    /// memory grows.
     pub(crate) vehicles: usize,
 }
 
@@ -124,21 +125,19 @@ pub(crate) fn run(
         goals.row(verdict("times as fast as dlt", dlt, 15.0, false));
     }
     goals.row(verdict("memory, MiB", ours.memory.most, 40.0, true));
-    if distance.vehicles > 1 {
-        let (many, used) = growth(programs, distance)?;
-        goals.row(verdict(&format!("memory with {many} sessions, MiB"), used.memory.most, 40.0, true));
-        goals.row(verdict(
-            "that, to the memory with a tenth of them",
-            used.memory.most / ours.memory.most,
-            1.1,
-            true,
-        ));
+    // As many as before of all vehicles, and as many as before of each.
+    let (few, with_few) = of_vehicles(programs, distance.sessions / distance.vehicles, distance.vehicles)?;
+    let (many, with_many) = of_vehicles(programs, distance.sessions, distance.vehicles)?;
+    goals.row(verdict(&format!("memory with {many} sessions, MiB"), with_many.memory.most, 40.0, true));
+    let grown = with_many.memory.most / with_few.memory.most;
+    goals.row(verdict(&format!("that, to the memory with {few}"), grown, 1.1, true));
+    for (sessions, each) in [(few, &with_few), (many, &with_many)] {
         text += &format!(
-            "{many} sessions of {} vehicles: {} µs per session, {} µs of processor, {} MiB.\n\n",
+            "{sessions} sessions of {} vehicles, once: {} µs per session, {} µs of processor, {} MiB.\n\n",
             distance.vehicles,
-            figure(used.wall.median),
-            figure(used.processor.median),
-            figure(used.memory.most)
+            figure(each.wall.median),
+            figure(each.processor.median),
+            figure(each.memory.most)
         );
     }
     Ok(format!("{text}{goals}"))
@@ -148,14 +147,14 @@ fn rounds(number: usize) -> String {
     if number == 1 { "once".to_owned() } else { format!("{number} times") }
 }
 
-/// Our program with many times the sessions.
-fn growth(programs: &Programs, distance: Distance) -> Result<(u64, Each)> {
-    let numbers = [distance.sessions, distance.vehicles].map(|number| number.to_string());
+/// Our program with so many vehicles of so many sessions each.
+fn of_vehicles(programs: &Programs, sessions: usize, vehicles: usize) -> Result<(u64, Each)> {
+    let numbers = [sessions, vehicles].map(|number| number.to_string());
     let server = Server::start(programs, &["--sessions", &numbers[0], "--vehicles", &numbers[1]])?;
     let home = Home::podero(1, &server)?;
     let used = home.sync(programs)?;
     check(programs, "ours", &home.store(), server.truth, "charging-sessions sync")?;
-    eprintln!("{} sessions: {:.1} s", server.truth.sessions, used.wall.as_secs_f64());
+    eprintln!("{} sessions of {vehicles} vehicles: {:.1} s", server.truth.sessions, used.wall.as_secs_f64());
     Ok((server.truth.sessions, Each::of(&[used], server.truth.sessions)))
 }
 
