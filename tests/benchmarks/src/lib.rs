@@ -1,5 +1,7 @@
 //! What the server, the hand-written reader and the comparison of what was stored have in common.
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 
 /// What a set of sessions adds up to. Whoever has read all of them, and each once, has the same.
@@ -33,6 +35,17 @@ pub struct Asked {
     pub requests: usize,
     /// The most that came within any stretch of the span that it was told to watch.
     pub most_in_span: usize,
+}
+
+/// What a program has used, from its start to its end, with those that it has started itself.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub struct Used {
+    /// On the clock.
+    pub wall: Duration,
+    /// Of all processors, in user and in system mode.
+    pub processor: Duration,
+    /// The largest resident set, in bytes.
+    pub memory: u64,
 }
 
 /// The organisation of the account.

@@ -9,7 +9,7 @@ use std::{
 use anyhow::{Context, Result, ensure};
 use tempfile::TempDir;
 
-use super::child::{Figures, Programs, Server, Used, measure};
+use super::child::{Figures, Programs, Server, Used};
 
 /// The organisation that the server knows.
 pub(crate) const ORGANISATION: &str = "5f0c2b1e-6d0a-4c1e-9b0e-0d9b7a1c0000";
@@ -60,7 +60,7 @@ impl Home {
             }
         }
         command.env("BENCHMARK_SECRET", "not-a-secret").env("HOME", self.folder.path());
-        measure(&mut command, "charging-sessions sync")
+        programs.measure(&command, "charging-sessions sync")
     }
 }
 

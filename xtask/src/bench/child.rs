@@ -6,45 +6,22 @@ use std::{
     io::{BufRead, BufReader, Write as _},
     path::{Path, PathBuf},
     process::{Child, ChildStdin, ChildStdout, Command, Stdio},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use anyhow::{Context, Result, bail, ensure};
 use serde::Deserialize;
-use wait4::Wait4 as _;
 
 use crate::ci::{program, succeed};
 
 /// What a program has used, from its start to its end, with those that it has started itself.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Deserialize)]
 pub(crate) struct Used {
     pub(crate) wall: Duration,
     /// Of all processors, in user and in system mode.
     pub(crate) processor: Duration,
     /// The most memory that it had at once, in bytes.
     pub(crate) memory: u64,
-}
-
-/// Runs it to its end, and fails with what it said if it did not succeed.
-///
-/// Memory is the highest resident set. A process begins with that of the one it was forked from, so ours must stay
-/// smaller than what is measured; nothing is loaded here for that reason.
-pub(crate) fn measure(command: &mut Command, name: &str) -> Result<Used> {
-    let said = tempfile::NamedTempFile::new().context("no temporary file")?;
-    command.stdin(Stdio::null()).stdout(said.reopen()?).stderr(said.reopen()?);
-    let began = Instant::now();
-    let mut child = command.spawn().with_context(|| format!("{name} cannot be started"))?;
-    let ended = child.wait4().with_context(|| format!("{name} cannot be waited for"))?;
-    let wall = began.elapsed();
-    if !ended.status.success() {
-        let text = fs::read(said.path()).unwrap_or_default();
-        let text = String::from_utf8_lossy(&text);
-        let lines: Vec<&str> = text.lines().collect();
-        let last = &lines[lines.len().saturating_sub(20)..];
-        bail!("{name} ended with {}; it said:\n{}", ended.status, last.join("\n"));
-    }
-    let usage = ended.rusage;
-    Ok(Used { wall, processor: usage.utime + usage.stime, memory: usage.maxrss })
 }
 
 /// Where the programs that are run were built.
@@ -69,6 +46,36 @@ impl Programs {
 
     pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.folder.join(format!("{name}{}", std::env::consts::EXE_SUFFIX))
+    }
+
+    /// Runs a command to its end, and fails with what it said if it did not succeed.
+    pub(crate) fn measure(&self, command: &Command, name: &str) -> Result<Used> {
+        let folder = tempfile::tempdir().context("no temporary folder")?;
+        let (report, said) = (folder.path().join("report"), folder.path().join("said"));
+        let output = fs::File::create(&said).context("no temporary file")?;
+        // The same command, started by a program that is smaller than this one.
+        let mut run = self.command("bench-run");
+        run.arg(&report).arg(command.get_program()).args(command.get_args());
+        for (name, value) in command.get_envs() {
+            match value {
+                Some(value) => run.env(name, value),
+                None => run.env_remove(name),
+            };
+        }
+        if let Some(folder) = command.get_current_dir() {
+            run.current_dir(folder);
+        }
+        run.stdin(Stdio::null()).stdout(output.try_clone()?).stderr(output);
+        let status = run.status().context("bench-run cannot be started")?;
+        if !status.success() {
+            let text = fs::read(&said).unwrap_or_default();
+            let text = String::from_utf8_lossy(&text);
+            let lines: Vec<&str> = text.lines().collect();
+            let last = &lines[lines.len().saturating_sub(20)..];
+            bail!("{name} ended with {status}; it said:\n{}", last.join("\n"));
+        }
+        let report = fs::read(&report).context("bench-run has left no report")?;
+        serde_json::from_slice(&report).context("the report of bench-run is no JSON")
     }
 
     pub(crate) fn command(&self, name: &str) -> Command {
@@ -153,33 +160,5 @@ impl Drop for Server {
     fn drop(&mut self) {
         drop(self.input.take());
         self.child.wait().ok();
-    }
-}
-
-#[cfg(all(test, unix))]
-mod tests {
-    use super::*;
-
-    fn shell(script: &str) -> Result<Used> {
-        measure(Command::new("sh").args(["-c", script]), "sh")
-    }
-
-    #[test]
-    fn processors_are_counted_and_waiting_is_not() {
-        let used = shell("i=0; while [ $i -lt 50000 ]; do i=$((i+1)); done; sleep 0.3").unwrap();
-        assert!(used.processor > Duration::from_millis(5), "{used:?}");
-        assert!(used.wall >= used.processor + Duration::from_millis(200), "{used:?}");
-    }
-
-    #[test]
-    fn who_measures_is_small_enough_not_to_be_measured() {
-        let used = shell("exit 0").unwrap();
-        assert!(used.memory < 40 << 20, "{used:?}");
-    }
-
-    #[test]
-    fn a_program_that_fails_is_quoted() {
-        let error = shell("echo no luck; exit 3").unwrap_err().to_string();
-        assert!(error.starts_with("sh ended with exit status: 3") && error.ends_with("no luck"), "{error}");
     }
 }

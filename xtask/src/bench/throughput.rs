@@ -9,7 +9,7 @@ use anyhow::Result;
 
 use super::{
     account::{Home, ORGANISATION, check},
-    child::{Programs, Server, Used, measure},
+    child::{Programs, Server, Used},
     python::Python,
     table::{Each, Table, figure, verdict},
 };
@@ -191,7 +191,7 @@ impl Stage<'_> {
             _ => anyhow::bail!("{} cannot be run", who.name),
         };
         self.arguments(&mut command, &store).current_dir(folder.path());
-        let used = measure(&mut command, who.name)?;
+        let used = self.programs.measure(&command, who.name)?;
         self.check(who, &store)?;
         Ok(used)
     }
