@@ -10,7 +10,7 @@ use std::{
 use anyhow::{Context, Result, bail, ensure};
 use tempfile::TempDir;
 
-use crate::{browser, codegen, endurance, foreign, postgres, prism, tidy};
+use crate::{bench, browser, codegen, endurance, foreign, postgres, prism, tidy};
 
 /// One line of the whole check.
 struct Step {
@@ -49,6 +49,7 @@ const STEPS: &[Step] = &[
     step("one store brings no other", stores_stand_alone),
     step("the store on PostgreSQL", postgres::run),
     step("endurance, over a short distance", endurance::short),
+    step("benchmarks, over a short distance", bench::short),
     Step { name: "documents of vendors", run: vendor_documents, npm: true },
     Step { name: "adapters against Prism", run: prism::run, npm: true },
     Step { name: "reports in a browser", run: browser::run, npm: true },

@@ -11,16 +11,21 @@ pub(crate) fn run(root: &Path, providers: &[String]) -> Result<()> {
     let known = codegen::providers(root)?;
     let providers = if providers.is_empty() { &known } else { providers };
     for provider in providers {
-        let folder = tempfile::tempdir().context("no temporary folder")?;
-        make_project(root, provider, folder.path())?;
-        cargo(folder.path(), &["fetch", "--quiet"])?;
-        let started = Instant::now();
-        cargo(folder.path(), &["build", "--quiet", "--offline"])?;
-        let seconds = started.elapsed().as_secs_f64();
+        let seconds = seconds(root, provider)?;
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         println!("{provider}: {seconds:.0} s from nothing on {cores} cores");
     }
     Ok(())
+}
+
+/// How long one adapter takes.
+pub(crate) fn seconds(root: &Path, provider: &str) -> Result<f64> {
+    let folder = tempfile::tempdir().context("no temporary folder")?;
+    make_project(root, provider, folder.path())?;
+    cargo(folder.path(), &["fetch", "--quiet"])?;
+    let started = Instant::now();
+    cargo(folder.path(), &["build", "--quiet", "--offline"])?;
+    Ok(started.elapsed().as_secs_f64())
 }
 
 /// A program that names the adapter, so that it is linked and not only checked.

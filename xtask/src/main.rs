@@ -1,5 +1,6 @@
 //! Chores of this workspace: `cargo xtask codegen`, `fetch-spec`, `new-provider`, `tidy`, `ci` and others.
 
+mod bench;
 mod browser;
 mod ci;
 mod codegen;
@@ -77,6 +78,8 @@ enum Task {
         /// Folders under crates/providers; all unless named.
         providers: Vec<String>,
     },
+    /// Measure what a session costs on its way from an API into a store, beside what else one would write or take.
+    Bench(bench::Options),
     /// Test the store on PostgreSQL, on a server that is started for it and gone afterwards.
     Postgres,
     /// Kill the program, cut it off, fill its disk, and give it a million sessions. Takes minutes, and root for the disk.
@@ -121,6 +124,7 @@ fn run(arguments: Arguments) -> Result<()> {
             new_provider::run(&root, &name, &spec, operation.as_deref(), title.as_deref())
         }
         Task::CompileTime { providers } => compile_time::run(&root, &providers),
+        Task::Bench(options) => bench::run(&root, &options),
         Task::Postgres => postgres::run(&root),
         Task::Endurance => endurance::run(&root),
         Task::Tidy => tidy::run(&root),

@@ -17,6 +17,9 @@ const MOST_LINES_OCPI: usize = 1000;
 /// What every adapter has, besides fixtures of its own.
 const ADAPTER_FILES: [&str; 3] = ["src/lib.rs", "src/map.rs", "src/generated.rs"];
 
+/// Who hides it, and the hand-written reader that we are measured against, which nothing of ours depends on.
+const MAY_KNOW_REQWEST: [&str; 2] = ["crates/http/Cargo.toml", "tests/benchmarks/Cargo.toml"];
+
 /// One check of the whole tree.
 type Rule = fn(&Tree) -> Vec<Finding>;
 
@@ -260,7 +263,7 @@ fn names_crate(line: &str, name: &str) -> bool {
 }
 
 fn reqwest_is_in_http_alone(tree: &Tree) -> Vec<Finding> {
-    let others = tree.manifests().filter(|file| file.path != "crates/http/Cargo.toml");
+    let others = tree.manifests().filter(|file| !MAY_KNOW_REQWEST.contains(&file.path.as_str()));
     let naming = others.filter(|file| file.dependencies().iter().any(|name| name == "reqwest"));
     naming
         .map(|file| {

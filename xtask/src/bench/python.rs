@@ -1,0 +1,63 @@
+//! A Python with what the scripts of tests/benchmarks/python need, kept from one time to the next.
+
+use std::{
+    env, fs,
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+};
+
+use anyhow::{Context, Result, ensure};
+use sha2::{Digest as _, Sha256};
+
+use crate::ci::{Program, succeed};
+
+/// The interpreter of a virtual environment.
+pub(crate) struct Python(PathBuf);
+
+impl Python {
+    /// Makes the environment, unless it is there with the same packages.
+    pub(crate) fn install(root: &Path) -> Result<Self> {
+        let requirements = root.join("tests/benchmarks/python/requirements.txt");
+        let text = fs::read(&requirements).context("requirements.txt cannot be read")?;
+        let hash: String = Sha256::digest(&text).iter().take(6).map(|byte| format!("{byte:02x}")).collect();
+        let folder = cache()?.join(format!("benchmarks-{hash}"));
+        let python = folder.join("bin/python");
+        // Written last, so that what was broken off is made anew.
+        let done = folder.join("done");
+        if !done.is_file() {
+            drop(fs::remove_dir_all(&folder));
+            let make = || {
+                let mut make = Command::new("python3");
+                make.args(["-m", "venv"]).arg(&folder).stdout(Stdio::null()).stderr(Stdio::null());
+                make.status().is_ok_and(|status| status.success())
+            };
+            if !make() {
+                let without = Some("leave out the contenders in Python with --rust-only");
+                Program { name: "Python with venv", packages: &["python3", "python3-venv"], without }
+                    .install()?;
+                ensure!(make(), "`python3 -m venv` fails although python3-venv is installed");
+            }
+            let mut pip = Command::new(&python);
+            pip.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "-r"])
+                .arg(&requirements);
+            succeed(&mut pip, "pip install")?;
+            fs::write(&done, "").context("the folder of the cache cannot be written to")?;
+        }
+        Ok(Self(python))
+    }
+
+    pub(crate) fn command(&self) -> Command {
+        let mut command = Command::new(&self.0);
+        // What it compiles of the scripts does not belong beside them.
+        command.env("PYTHONDONTWRITEBYTECODE", "1");
+        command
+    }
+}
+
+/// Where programs keep what they can make again.
+fn cache() -> Result<PathBuf> {
+    let of_system = env::var_os("XDG_CACHE_HOME").filter(|path| !path.is_empty()).map(PathBuf::from);
+    let of_user = || env::var_os("HOME").map(|home| Path::new(&home).join(".cache"));
+    let folder = of_system.or_else(of_user).context("neither XDG_CACHE_HOME nor HOME is set")?;
+    Ok(folder.join("charging-sessions"))
+}
