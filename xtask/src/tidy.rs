@@ -543,6 +543,7 @@ mod tests {
         }
         let renamed = "[dependencies]\nclient = { package = 'reqwest', version = '0.13' }\n";
         one(&with("crates/cli/Cargo.toml", renamed), "crates/cli/Cargo.toml:2:", "only crates/http");
+        assert_eq!(with("tests/benchmarks/Cargo.toml", renamed), [""; 0]);
     }
 
     #[test]

@@ -42,8 +42,8 @@ wire! {
 
 /// When the pages came.
 const FETCHED: Timestamp = Timestamp::constant(1_794_335_400, 0);
-/// How many records a page has.
-const PAGE: usize = 100;
+/// How many records a page has: as many as every sandbox has without being asked for more.
+const PAGE: usize = 50;
 
 /// A page of a provider, mapped and read plainly.
 fn provider<T: DeserializeOwned>(
