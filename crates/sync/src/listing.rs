@@ -122,6 +122,10 @@ impl Run<'_> {
         let mut seen = HashSet::new();
         let mut visited = HashSet::new();
         loop {
+            // What is counted to be whole must come in one piece; what was resumed is not in one piece anyway.
+            if cursor.is_some() && (proof.total.is_none() || resumed) && self.has_enough() {
+                return Ok(Listed::Stopped);
+            }
             // A cursor may be long, and a listing have many.
             visited.extend(cursor.as_ref().map(|cursor| Hash::of(cursor.as_str().as_bytes())));
             // A change that is made while the page is under way may not be in it.
