@@ -6,6 +6,7 @@ mod codegen;
 mod compile_time;
 mod endurance;
 mod fetch_spec;
+mod fleet;
 mod foreign;
 mod new_provider;
 mod postgres;
@@ -81,6 +82,18 @@ enum Task {
     Postgres,
     /// Kill the program, cut it off, fill its disk, and give it a million sessions. Takes minutes, and root for the disk.
     Endurance,
+    /// Kill and stop three workers at random, and the server under them, and compare the store with the truth.
+    Fleet {
+        /// How many runs, each by its seed.
+        #[arg(long, default_value_t = 20)]
+        seeds: u32,
+        /// The first seed.
+        #[arg(long, default_value_t = 1)]
+        first_seed: u32,
+        /// How many accounts.
+        #[arg(long, default_value_t = 200)]
+        accounts: u32,
+    },
     /// List what is untidy; fail if anything is.
     Tidy,
     /// Run everything that must hold.
@@ -123,6 +136,7 @@ fn run(arguments: Arguments) -> Result<()> {
         Task::CompileTime { providers } => compile_time::run(&root, &providers),
         Task::Postgres => postgres::run(&root),
         Task::Endurance => endurance::run(&root),
+        Task::Fleet { seeds, first_seed, accounts } => fleet::run(&root, seeds, first_seed, accounts),
         Task::Tidy => tidy::run(&root),
         Task::Ci { skip_npm } => ci::run(&root, skip_npm),
     }

@@ -337,12 +337,12 @@ async fn pieces_of_a_run_make_progress_and_end_with_the_truth() {
     let subject = common::ev_energy(|sandbox| sandbox).await;
     let sync = subject.sync().since(at(SINCE)).most_pages(1).concurrency(NonZeroUsize::MIN);
     let pieces = in_pieces(&subject, sync.clone()).await;
-    assert!(pieces > 3, "{pieces}");
+    assert!(pieces >= 3, "{pieces}");
     // Again, and by the clock: no window is read twice, although none of the newest is settled.
     subject.later(SignedDuration::from_hours(1));
     let before = subject.requests();
     let sync = subject.sync().since(at(SINCE)).full(true).most_time(SignedDuration::ZERO);
-    assert!(in_pieces(&subject, sync.concurrency(NonZeroUsize::MIN)).await > 3);
+    assert!(in_pieces(&subject, sync.concurrency(NonZeroUsize::MIN)).await >= 3);
     let once = subject.requests() - before;
     subject.later(SignedDuration::from_hours(1));
     let before = subject.requests();

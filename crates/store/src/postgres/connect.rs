@@ -194,12 +194,10 @@ impl Way {
         if config.get_connect_timeout().is_none() {
             config.connect_timeout(PATIENCE);
         }
-        match &options.application {
-            Some(name) => drop(config.application_name(name)),
-            None if config.get_application_name().is_none() => {
-                drop(config.application_name("charging-sessions"))
-            }
-            None => {}
+        if let Some(name) = &options.application {
+            config.application_name(name);
+        } else if config.get_application_name().is_none() {
+            config.application_name("charging-sessions");
         }
         // A server that is gone without a word is noticed within a minute.
         config.keepalives_idle(Duration::from_secs(20)).keepalives_interval(Duration::from_secs(10));
