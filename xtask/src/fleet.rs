@@ -16,13 +16,33 @@ use crate::{ci::program, postgres};
 const PAGE: &str = "docs/fleet.md";
 const BEGIN: &str = "<!-- runs: written by `cargo xtask fleet` -->\n";
 const END: &str = "<!-- end of runs -->\n";
-const HEADER: &str = "| seed | accounts | kills | stops | crashes of the server | jobs | taken over | refused writes | \
+const HEADER: &str = "| seed | accounts | sessions of each | kills | stops | crashes of the server | jobs | taken over | refused writes | \
                       superseded jobs | pages read again, of those in flight | most requests of a credential in 2 s | \
-                      of all | all read after | ended within |\n|---|---|---|---|---|---|---|---|---|---|---|---|---|---|\n";
+                      of all | all read after | ended within |\n|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|\n";
 
-/// Runs so many seeds, and writes what came of them.
-pub(crate) fn run(root: &Path, seeds: u32, first: u32, accounts: u32) -> Result<()> {
-    let rows = trials(root, seeds, first, accounts)?;
+/// How far the runs go.
+#[derive(Clone, Copy)]
+struct Distance {
+    seeds: u32,
+    first_seed: u32,
+    accounts: u32,
+    /// Records of each account.
+    sessions: u32,
+    /// How often something is done to the workers or the server, at most.
+    harm: u32,
+}
+
+/// A few accounts with much to read.
+const SMALL: Distance = Distance { seeds: 3, first_seed: 1, accounts: 60, sessions: 300, harm: 8 };
+/// Many accounts with little to read.
+const LARGE: Distance = Distance { seeds: 1, first_seed: 1001, accounts: 2000, sessions: 40, harm: 24 };
+
+/// Runs so many seeds of the small kind and of the large one, and writes what came of them.
+pub(crate) fn run(root: &Path, seeds: u32, large: u32) -> Result<()> {
+    let mut rows = trials(root, Distance { seeds, ..SMALL })?;
+    if large > 0 {
+        rows.push_str(&trials(root, Distance { seeds: large, ..LARGE })?);
+    }
     let path = root.join(PAGE);
     let page = fs::read_to_string(&path).with_context(|| format!("{PAGE} cannot be read"))?;
     fs::write(&path, written(&page, &rows)?).with_context(|| format!("{PAGE} cannot be written"))
@@ -30,7 +50,7 @@ pub(crate) fn run(root: &Path, seeds: u32, first: u32, accounts: u32) -> Result<
 
 /// A few seeds, which is right for every change.
 pub(crate) fn short(root: &Path) -> Result<()> {
-    trials(root, 3, 1, 60).map(drop)
+    trials(root, SMALL).map(drop)
 }
 
 fn written(page: &str, rows: &str) -> Result<String> {
@@ -41,7 +61,8 @@ fn written(page: &str, rows: &str) -> Result<String> {
 }
 
 /// The rows of the table.
-fn trials(root: &Path, seeds: u32, first: u32, accounts: u32) -> Result<String> {
+fn trials(root: &Path, distance: Distance) -> Result<String> {
+    let Distance { seeds, first_seed, accounts, sessions, harm } = distance;
     let server = postgres::Server::start(postgres::programs()?)?;
     let mut cargo = Command::new(program());
     cargo
@@ -50,8 +71,11 @@ fn trials(root: &Path, seeds: u32, first: u32, accounts: u32) -> Result<String> 
         .env("CHARGING_SESSIONS_TEST_POSTGRES", server.address())
         .env("CHARGING_SESSIONS_TEST_POSTGRES_CRASH", server.crash())
         .env("FLEET_SEEDS", seeds.to_string())
-        .env("FLEET_FIRST_SEED", first.to_string())
+        .env("FLEET_FIRST_SEED", first_seed.to_string())
         .env("FLEET_ACCOUNTS", accounts.to_string())
+        .env("FLEET_SESSIONS", sessions.to_string())
+        .env("FLEET_HARM", harm.to_string())
+        .env("RUST_BACKTRACE", "0")
         .current_dir(root)
         .stdout(Stdio::piped());
     let mut child = cargo.spawn().context("cargo cannot be started")?;

@@ -84,15 +84,12 @@ enum Task {
     Endurance,
     /// Kill and stop three workers at random, and the server under them, and compare the store with the truth.
     Fleet {
-        /// How many runs, each by its seed.
+        /// How many runs with 60 accounts, each by its seed.
         #[arg(long, default_value_t = 20)]
         seeds: u32,
-        /// The first seed.
-        #[arg(long, default_value_t = 1)]
-        first_seed: u32,
-        /// How many accounts.
-        #[arg(long, default_value_t = 200)]
-        accounts: u32,
+        /// How many runs with 2000 accounts.
+        #[arg(long, default_value_t = 2)]
+        large: u32,
     },
     /// List what is untidy; fail if anything is.
     Tidy,
@@ -136,7 +133,7 @@ fn run(arguments: Arguments) -> Result<()> {
         Task::CompileTime { providers } => compile_time::run(&root, &providers),
         Task::Postgres => postgres::run(&root),
         Task::Endurance => endurance::run(&root),
-        Task::Fleet { seeds, first_seed, accounts } => fleet::run(&root, seeds, first_seed, accounts),
+        Task::Fleet { seeds, large } => fleet::run(&root, seeds, large),
         Task::Tidy => tidy::run(&root),
         Task::Ci { skip_npm } => ci::run(&root, skip_npm),
     }

@@ -211,7 +211,8 @@ async fn ended(mut workers: Vec<Hand>) -> Duration {
 }
 
 async fn trial(seed: u64, accounts: usize) {
-    let crowd = Crowd::new(number("FLEET_SESSIONS", 300), 10, "2026-11-20T12:00:00Z".parse().unwrap())
+    let sessions = number("FLEET_SESSIONS", 300);
+    let crowd = Crowd::new(sessions, 10, "2026-11-20T12:00:00Z".parse().unwrap())
         .latency(Duration::from_millis(50))
         .counted_per(Duration::from_secs(2));
     let crowd: Running<Crowd> = crowd.start().await.unwrap();
@@ -259,7 +260,7 @@ async fn trial(seed: u64, accounts: usize) {
     let in_flight = (harm.kills + harm.stops + 3 * harm.crashes) * CONCURRENCY;
     assert!(crowd.repeated() <= in_flight as u64, "{} pages were read again", crowd.repeated());
     println!(
-        "| {seed} | {accounts} | {} | {} | {} | {jobs} | {taken} | {refused} | {superseded} | {} of {in_flight} | \
+        "| {seed} | {accounts} | {sessions} | {} | {} | {} | {jobs} | {taken} | {refused} | {superseded} | {} of {in_flight} | \
          {} of {OF_ONE} | {} of {OF_ALL} | {:.0} s | {:.1} s |",
         harm.kills,
         harm.stops,
@@ -392,4 +393,25 @@ async fn a_server_that_is_not_there_is_one_sentence() {
     assert_eq!(ran.code, 1);
     assert!(ran.err.contains("does not answer; check that the server runs"), "{}", ran.err);
     assert_eq!(ran.err.lines().count(), 1, "{}", ran.err);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs a PostgreSQL server; cargo xtask fleet runs it"]
+async fn a_database_that_cannot_be_used_is_one_sentence() {
+    let name = format!("fleet_unusable_{}", std::process::id());
+    let store = database(&name).await;
+    let home = home("http://127.0.0.1:9/", 1, "");
+    let empty = status(&home, &store).await;
+    assert_eq!(empty["accounts"].as_array().map(Vec::len), Some(0));
+    let newer = "UPDATE charging_sessions_fleet.layout SET version = 99";
+    client(&store).await.batch_execute(newer).await.unwrap();
+    let refused = ran(&home, &store, &["worker"]).await;
+    assert_eq!((refused.code, refused.err.lines().count()), (1, 1), "{}", refused.err);
+    assert!(refused.err.contains("made by a newer release; update this program"), "{}", refused.err);
+    let store = database(&format!("{name}_read_only")).await;
+    let alter = format!("ALTER DATABASE {name}_read_only SET default_transaction_read_only = on");
+    client(&store).await.batch_execute(&alter).await.unwrap();
+    let refused = ran(&home, &store, &["worker"]).await;
+    assert_eq!((refused.code, refused.err.lines().count()), (1, 1), "{}", refused.err);
+    assert!(refused.err.contains("can only be read from"), "{}", refused.err);
 }

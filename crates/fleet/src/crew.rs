@@ -11,7 +11,7 @@ use std::{
 };
 
 use charging_sessions_core::{Error, ErrorKind, Result};
-use charging_sessions_sync::{AccountSync, CancellationToken, Event, Report};
+use charging_sessions_sync::{AccountSync, CancellationToken, Event, Failure, Report};
 use graphile_worker::{IntoTaskHandlerResult, TaskHandler, WorkerContext};
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
@@ -95,6 +95,8 @@ enum Next {
     More,
     /// Everything was read.
     Done,
+    /// Everything was read but what the provider does not know or does not give, such as a vehicle that was removed.
+    Partly,
     /// Once more after this time, because of something that is not the account's fault.
     Again(Duration),
     /// The provider or a limit asks to come back then.
@@ -246,6 +248,7 @@ impl Shared {
         };
         let before = open.sent.load(Ordering::Relaxed);
         let mut outcome = Outcome::of(Next::Done, None);
+        let mut closed = None;
         for sync in &open.syncs {
             let begun = Arc::new(AtomicBool::new(false));
             let seen = begun.clone();
@@ -273,9 +276,15 @@ impl Shared {
             };
             let pages = outcome.pages + one.pages;
             outcome = Outcome { pages, ..one };
-            if !matches!(outcome.next, Next::Done) {
-                break;
+            match outcome.next {
+                Next::Done => {}
+                // What one listing does not give is no reason to leave the next.
+                Next::Partly => closed = outcome.error.take().or(closed),
+                _ => break,
             }
+        }
+        if let (Next::Done | Next::Partly, Some(error)) = (&outcome.next, closed) {
+            (outcome.next, outcome.error) = (Next::Partly, Some(error));
         }
         outcome.requests = open.sent.load(Ordering::Relaxed).saturating_sub(before);
         outcome
@@ -288,10 +297,17 @@ impl Shared {
         add(&self.counters.changed, counts.changed);
         add(&self.counters.vanished, counts.vanished);
         let error = report.failures.first().map(|failure| failure.error.to_string());
+        // Of one asset, that is no reason to leave the others alone.
+        let is_closed = |failure: &Failure| {
+            let kind = failure.error.kind();
+            let of_asset = failure.slice.as_ref().is_some_and(|slice| slice.asset.is_some());
+            of_asset && matches!(kind, ErrorKind::NotFound | ErrorKind::PermissionDenied)
+        };
         let next = match (report.complete, report.resume_at) {
             (true, _) => Next::Done,
             (false, Some(at)) => Next::Later(at),
             (false, None) if report.more => Next::More,
+            (false, None) if error.is_some() && report.failures.iter().all(is_closed) => Next::Partly,
             (false, None) if error.is_none() => Next::Again(Duration::ZERO),
             (false, None) => Next::Failed,
         };
@@ -364,10 +380,11 @@ impl Shared {
                     t.execute(sql, &[&entry.domain, &at.as_microsecond()]).await?;
                     (Some(*at), true)
                 }
-                Next::Done => {
-                    let sql = "UPDATE accounts SET as_of_us = $2, chain_us = NULL, failures = 0, \
+                Next::Done | Next::Partly => {
+                    let as_of = is_done.then_some(begun.chain.as_microsecond());
+                    let sql = "UPDATE accounts SET as_of_us = coalesce($2, as_of_us), chain_us = NULL, failures = 0, \
                                failing_since_us = NULL WHERE name = $1";
-                    t.execute(sql, &[&entry.name, &begun.chain.as_microsecond()]).await?;
+                    t.execute(sql, &[&entry.name, &as_of]).await?;
                     match hinted {
                         true => (None, true),
                         false => (Some(schedule::next(&entry.name, entry.every, now)), false),

@@ -313,7 +313,7 @@ impl Worker {
                 Ok(Ok(())) => rounds += 1,
                 Ok(Err(error)) => warn!(worker = self.id, error = %error, "the others were not looked after"),
                 Err(_) => {
-                    warn!(worker = self.id, "the others were not looked after: the database does not answer")
+                    warn!(worker = self.id, "the others were not looked after: the database does not answer");
                 }
             }
         }

@@ -37,9 +37,24 @@ pub(crate) struct Limit {
     pub(crate) accounts: Vec<AccountId>,
     /// All accounts of this provider.
     pub(crate) provider: Option<Provider>,
+    /// Where it is configured, for messages.
+    place: String,
 }
 
 impl Limit {
+    /// Fails unless all accounts that it names are there.
+    pub(super) fn check(&self, name: &str, accounts: &BTreeMap<AccountId, Account>) -> Result<(), Failure> {
+        let Some(missing) = self.accounts.iter().find(|account| !accounts.contains_key(*account)) else {
+            return Ok(());
+        };
+        let known: Vec<_> = accounts.keys().map(AccountId::as_str).collect();
+        let cure = format!("the configuration has {}", listed(&known));
+        Err(Failure::at(
+            &self.place,
+            format!("limits.{name} names the account `{missing}`, which is not there: {cure}"),
+        ))
+    }
+
     /// Whether an account's requests count for it.
     #[cfg_attr(not(feature = "fleet"), expect(dead_code, reason = "only workers ask"))]
     pub(crate) fn holds(&self, account: &Account) -> bool {
@@ -95,7 +110,7 @@ pub(super) fn read_limits(file: &File, limits: &Table<'_>) -> Result<BTreeMap<St
             let cure = "name `accounts`, or a `provider`";
             return Err(table.wrong("accounts", format!("limits.{name} is for no account: {cure}")));
         }
-        Ok(Limit { quota, accounts, provider })
+        Ok(Limit { quota, accounts, provider, place: file.place(value.span()) })
     };
     limits
         .entries()

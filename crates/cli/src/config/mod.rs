@@ -150,6 +150,9 @@ impl Config {
                 accounts.entry(account.name.clone()).or_insert(account);
             }
         }
+        for (name, limit) in &limits {
+            limit.check(name, &accounts)?;
+        }
         Ok(Self {
             files: files.into_iter().map(|(path, _)| path).collect(),
             store: store.map_or_else(|| default_store().map(Target::File), Ok)?,

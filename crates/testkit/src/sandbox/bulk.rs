@@ -100,7 +100,7 @@ async fn token() -> impl IntoResponse {
 async fn sub_sessions(State(bulk): State<Bulk>, query: axum::extract::RawQuery) -> impl IntoResponse {
     let query = Query::parse(query.0.unwrap_or_default().as_bytes());
     let size = query.get("page_size").and_then(|size| size.parse().ok()).unwrap_or(25).clamp(1, MAX_PAGE);
-    let after = query.get("page_after").map(|id| number(&id));
+    let after = query.get("page_after").map(number);
     let first = match after {
         None => 0,
         Some(Some(last)) => last + 1,

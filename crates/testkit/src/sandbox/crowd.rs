@@ -204,7 +204,7 @@ async fn sub_sessions(
     };
     let query = Query::parse(query.0.unwrap_or_default().as_bytes());
     let size = query.get("page_size").and_then(|size| size.parse().ok()).unwrap_or(25).clamp(1, crowd.page);
-    let after = query.get("page_after").map(|id| number(&id));
+    let after = query.get("page_after").map(number);
     let Some(after) = after.map_or(Some(None), |after| after.map(Some)) else {
         return Err((StatusCode::BAD_REQUEST, "page_after is no identifier of this account"));
     };
