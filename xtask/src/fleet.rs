@@ -33,7 +33,7 @@ struct Distance {
 }
 
 /// A few accounts with much to read.
-const SMALL: Distance = Distance { seeds: 3, first_seed: 1, accounts: 60, sessions: 300, harm: 8 };
+const SMALL: Distance = Distance { seeds: 3, first_seed: 1, accounts: 60, sessions: 200, harm: 6 };
 /// Many accounts with little to read.
 const LARGE: Distance = Distance { seeds: 1, first_seed: 1001, accounts: 2000, sessions: 40, harm: 24 };
 

@@ -80,6 +80,8 @@ pub(crate) struct Open {
     syncs: Vec<AccountSync>,
     /// What was sent for it so far.
     sent: Arc<AtomicU64>,
+    /// Whether a request was not sent because the heartbeat was late.
+    held: Arc<AtomicBool>,
 }
 
 /// A job, as its queue knows it.
@@ -221,7 +223,7 @@ impl Shared {
         if let Some(open) = self.open.lock().await.get(&entry.name) {
             return Ok(open.clone());
         }
-        let sent = Arc::new(AtomicU64::new(0));
+        let (sent, held) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicBool::new(false)));
         let mut limits: Vec<_> = entry.limits.iter().map(|name| shared(name)).collect();
         limits.push(of_domain(&entry.domain));
         let transport = Outbound {
@@ -231,12 +233,13 @@ impl Shared {
             beat: self.beat.clone(),
             counters: self.counters.clone(),
             sent: sent.clone(),
+            held: held.clone(),
         };
         let opened = self.directory.open(&entry.name, Arc::new(transport)).await?;
         if let Some(quota) = opened.quota {
             self.fleet.set_quota(&entry.domain, quota).await?;
         }
-        let open = Arc::new(Open { syncs: opened.syncs, sent });
+        let open = Arc::new(Open { syncs: opened.syncs, sent, held });
         self.open.lock().await.insert(entry.name.clone(), open.clone());
         Ok(open)
     }
@@ -247,6 +250,7 @@ impl Shared {
             Err(error) => return self.failed(&error, false),
         };
         let before = open.sent.load(Ordering::Relaxed);
+        open.held.store(false, Ordering::Relaxed);
         let mut outcome = Outcome::of(Next::Done, None);
         let mut closed = None;
         for sync in &open.syncs {
@@ -267,7 +271,9 @@ impl Shared {
                         // Whoever corrects the credential need not start the workers anew.
                         self.open.lock().await.remove(&entry.name);
                     }
-                    if error.kind() == ErrorKind::Conflict && begun.load(Ordering::Relaxed) {
+                    // Not who could not begin, nor who was kept from asking: whose write the store has refused.
+                    let wrote = begun.load(Ordering::Relaxed) && !open.held.load(Ordering::Relaxed);
+                    if error.kind() == ErrorKind::Conflict && wrote {
                         add(&self.counters.refused, 1);
                         self.fleet.count("refused", 1).await;
                     }

@@ -3,7 +3,7 @@
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::{Duration, Instant},
 };
@@ -42,6 +42,8 @@ pub(crate) struct Outbound {
     pub(crate) beat: Arc<Beat>,
     pub(crate) counters: Arc<Counters>,
     pub(crate) sent: Arc<AtomicU64>,
+    /// Set when a request was not sent because the heartbeat was late.
+    pub(crate) held: Arc<AtomicBool>,
 }
 
 #[async_trait]
@@ -52,6 +54,7 @@ impl Transport for Outbound {
             let granted = self.fleet.take(&self.limits).await?;
             if !self.beat.is_fresh() {
                 add(&self.counters.held, 1);
+                self.held.store(true, Ordering::Relaxed);
                 let text =
                     "this worker was away for so long that another may have taken over; nothing was sent";
                 return Err(Error::new(ErrorKind::Conflict, text));

@@ -16,7 +16,7 @@ use crate::{exit::Failure, provider::Provider};
 
 /// What `[worker]` says.
 #[derive(Clone, Debug, Default)]
-#[cfg_attr(not(feature = "fleet"), expect(dead_code, reason = "only workers ask"))]
+#[cfg_attr(not(feature = "fleet"), allow(dead_code, reason = "only workers ask"))]
 pub(crate) struct Worker {
     /// How often an account is read that says nothing else.
     pub(crate) every: Option<SignedDuration>,
@@ -30,7 +30,7 @@ pub(crate) struct Worker {
 
 /// What `[limits.NAME]` says: how many requests several accounts may make together.
 #[derive(Clone, Debug)]
-#[cfg_attr(not(feature = "fleet"), expect(dead_code, reason = "only workers ask"))]
+#[cfg_attr(not(feature = "fleet"), allow(dead_code, reason = "only workers ask"))]
 pub(crate) struct Limit {
     pub(crate) quota: Quota,
     /// These accounts.
@@ -56,7 +56,7 @@ impl Limit {
     }
 
     /// Whether an account's requests count for it.
-    #[cfg_attr(not(feature = "fleet"), expect(dead_code, reason = "only workers ask"))]
+    #[cfg_attr(not(feature = "fleet"), allow(dead_code, reason = "only workers ask"))]
     pub(crate) fn holds(&self, account: &Account) -> bool {
         self.provider == Some(account.provider) || self.accounts.contains(&account.name)
     }

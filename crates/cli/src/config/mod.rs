@@ -60,10 +60,10 @@ pub(crate) struct Config {
     /// What a kilowatt-hour is reimbursed with.
     pub(crate) price_per_kwh: Option<Money>,
     /// How workers work.
-    #[cfg_attr(not(feature = "fleet"), expect(dead_code, reason = "only workers ask"))]
+    #[cfg_attr(not(feature = "fleet"), allow(dead_code, reason = "only workers ask"))]
     pub(crate) worker: Worker,
     /// What several accounts may send together, by name.
-    #[cfg_attr(not(feature = "fleet"), expect(dead_code, reason = "only workers ask"))]
+    #[cfg_attr(not(feature = "fleet"), allow(dead_code, reason = "only workers ask"))]
     pub(crate) limits: BTreeMap<String, Limit>,
     /// By name.
     pub(crate) accounts: BTreeMap<AccountId, Account>,
@@ -84,10 +84,10 @@ pub(crate) struct Account {
     /// Whether to keep the intervals of sessions, too.
     pub(crate) with_intervals: bool,
     /// How often workers read it, if not as the others.
-    #[cfg_attr(not(feature = "fleet"), expect(dead_code, reason = "only workers ask"))]
+    #[cfg_attr(not(feature = "fleet"), allow(dead_code, reason = "only workers ask"))]
     pub(crate) every: Option<SignedDuration>,
     /// What accounts call the same that share a credential.
-    #[cfg_attr(not(feature = "fleet"), expect(dead_code, reason = "only workers ask"))]
+    #[cfg_attr(not(feature = "fleet"), allow(dead_code, reason = "only workers ask"))]
     pub(crate) credential: Option<String>,
     pub(crate) options: Options,
     /// Where it is configured, for messages: a file and a line. Empty for the command line.
@@ -107,7 +107,7 @@ pub(crate) struct Built {
     /// If the provider lists assets.
     pub(crate) assets: Option<Arc<dyn AssetSource>>,
     /// How many requests the provider allows.
-    #[cfg_attr(not(feature = "fleet"), expect(dead_code, reason = "only workers ask"))]
+    #[cfg_attr(not(feature = "fleet"), allow(dead_code, reason = "only workers ask"))]
     pub(crate) quota: Option<Quota>,
     /// Counts what all of them send.
     pub(crate) requests: Arc<Counted>,
