@@ -49,6 +49,19 @@ fn reports_know_no_store_no_runtime_and_no_http() {
 }
 
 #[test]
+fn who_keeps_sessions_in_a_file_gets_nothing_of_workers() {
+    assert_without(
+        &["-p", "charging-sessions-cli"],
+        &["charging-sessions-fleet", "graphile_worker", "tokio-postgres", "sqlx"],
+    );
+    assert_without(
+        &["-p", "charging-sessions-cli", "--features", "postgres"],
+        &["graphile_worker", "chrono"],
+    );
+    assert_without(&["-p", "charging-sessions-fleet"], &["sqlx", "reqwest"]);
+}
+
+#[test]
 fn the_facade_alone_brings_no_provider() {
     assert_without(&["-p", "charging-sessions"], &PROVIDERS);
 }

@@ -10,7 +10,7 @@ use std::{
 use anyhow::{Context, Result, bail, ensure};
 use tempfile::TempDir;
 
-use crate::{bench, browser, codegen, endurance, foreign, postgres, prism, tidy};
+use crate::{bench, browser, codegen, endurance, fleet, foreign, postgres, prism, tidy};
 
 /// One line of the whole check.
 struct Step {
@@ -48,6 +48,7 @@ const STEPS: &[Step] = &[
     step("reqwest can be left out", reqwest_is_optional),
     step("one store brings no other", stores_stand_alone),
     step("the store on PostgreSQL", postgres::run),
+    step("a fleet of workers", fleet::short),
     step("endurance, over a short distance", endurance::short),
     step("benchmarks, over a short distance", bench::short),
     Step { name: "documents of vendors", run: vendor_documents, npm: true },
@@ -141,6 +142,12 @@ fn stores_stand_alone(root: &Path) -> Result<()> {
     let store = ["-p", "charging-sessions-store"];
     let sqlite = tree(root, &store)?;
     refuse(&sqlite, &["tokio-postgres", "deadpool-postgres", "rustls"], "charging-sessions-store")?;
+    let program = tree(root, &["-p", "charging-sessions-cli"])?;
+    refuse(
+        &program,
+        &["graphile_worker", "charging-sessions-fleet", "chrono"],
+        "the program without features",
+    )?;
     let postgres = tree(root, &[&store[..], &["--no-default-features", "--features", "postgres"]].concat())?;
     refuse(
         &postgres,

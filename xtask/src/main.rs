@@ -7,6 +7,7 @@ mod codegen;
 mod compile_time;
 mod endurance;
 mod fetch_spec;
+mod fleet;
 mod foreign;
 mod new_provider;
 mod postgres;
@@ -84,6 +85,15 @@ enum Task {
     Postgres,
     /// Kill the program, cut it off, fill its disk, and give it a million sessions. Takes minutes, and root for the disk.
     Endurance,
+    /// Kill and stop three workers at random, and the server under them, and compare the store with the truth.
+    Fleet {
+        /// How many runs with 60 accounts, each by its seed.
+        #[arg(long, default_value_t = 20)]
+        seeds: u32,
+        /// How many runs with 2000 accounts.
+        #[arg(long, default_value_t = 2)]
+        large: u32,
+    },
     /// List what is untidy; fail if anything is.
     Tidy,
     /// Run everything that must hold.
@@ -127,6 +137,7 @@ fn run(arguments: Arguments) -> Result<()> {
         Task::Bench(options) => bench::run(&root, &options),
         Task::Postgres => postgres::run(&root),
         Task::Endurance => endurance::run(&root),
+        Task::Fleet { seeds, large } => fleet::run(&root, seeds, large),
         Task::Tidy => tidy::run(&root),
         Task::Ci { skip_npm } => ci::run(&root, skip_npm),
     }

@@ -25,8 +25,7 @@ pub(crate) fn run(root: &Path) -> Result<()> {
     test(root, &server, "charging-sessions-store", "postgres", None)?;
     test(root, &server, "charging-sessions-cli", "store", None)?;
     // Last, because it takes the server away from under everybody.
-    let crash = format!("{} && {}", server.control("-m immediate stop"), server.control(&server.starting()));
-    test(root, &server, "charging-sessions-store", "postgres_crash", Some(&crash))
+    test(root, &server, "charging-sessions-store", "postgres_crash", Some(&server.crash()))
 }
 
 /// Runs one file of tests, and fails unless every one of them has run.
@@ -57,7 +56,7 @@ fn ran(output: &str) -> bool {
 }
 
 /// The folder with the programs of a server. Debian keeps those of each version in a folder of its own.
-fn programs() -> Result<PathBuf> {
+pub(crate) fn programs() -> Result<PathBuf> {
     let installed = || {
         let mut folders: Vec<PathBuf> =
             std::env::var_os("PATH").map(|path| std::env::split_paths(&path).collect()).unwrap_or_default();
@@ -77,14 +76,14 @@ fn programs() -> Result<PathBuf> {
 }
 
 /// A server on loopback with an empty database. Ends when it is dropped.
-struct Server {
+pub(crate) struct Server {
     programs: PathBuf,
     folder: TempDir,
     port: u16,
 }
 
 impl Server {
-    fn start(programs: PathBuf) -> Result<Self> {
+    pub(crate) fn start(programs: PathBuf) -> Result<Self> {
         let folder = tempfile::tempdir().context("no temporary folder")?;
         let port = TcpListener::bind(("127.0.0.1", 0)).and_then(|socket| socket.local_addr());
         let port = port.context("no free port")?.port();
@@ -111,8 +110,13 @@ impl Server {
         self.folder.path().join(name)
     }
 
-    fn address(&self) -> String {
+    pub(crate) fn address(&self) -> String {
         format!("postgres://{USER}:{PASSWORD}@127.0.0.1:{}/postgres", self.port)
+    }
+
+    /// A command for a shell that ends the server as a crash does, and starts it again.
+    pub(crate) fn crash(&self) -> String {
+        format!("{} && {}", self.control("-m immediate stop"), self.control(&self.starting()))
     }
 
     /// What `pg_ctl` is told to start the server.
@@ -144,7 +148,7 @@ impl Server {
     }
 
     /// The last lines that the server has written.
-    fn log(&self) -> String {
+    pub(crate) fn log(&self) -> String {
         let log = fs::read_to_string(self.path("log")).unwrap_or_default();
         let lines: Vec<&str> = log.lines().collect();
         lines[lines.len().saturating_sub(20)..].join("\n")

@@ -69,6 +69,9 @@ pub(crate) enum Command {
     /// Works with messages that providers send by themselves, without a server.
     #[command(subcommand)]
     Webhook(webhook::WebhookCommand),
+    /// Reads accounts again and again into a database that several workers share, or tells how they are doing.
+    #[cfg(feature = "fleet")]
+    Worker(crate::worker::WorkerArgs),
     /// Tells what providers can do.
     #[command(subcommand)]
     Provider(provider::ProviderCommand),
@@ -103,6 +106,8 @@ impl Command {
             Self::Quarantine(args) => quarantine::run(&args, shared).await,
             Self::Raw(command) => remap::run(&command, shared).await,
             Self::Webhook(command) => webhook::run(&command).await,
+            #[cfg(feature = "fleet")]
+            Self::Worker(args) => crate::worker::run(&args, shared).await,
             Self::Provider(command) => provider::run(&command),
             Self::Auth(command) => auth::run(command, shared).await,
             Self::Doctor(args) => doctor::run(args, shared).await,

@@ -112,6 +112,8 @@ fn account(args: &FetchArgs, config: &Config) -> Result<Account, Failure> {
         client_secret: reference.map(|reference| Secret::of_client(reference, String::new())),
         since: None,
         with_intervals: false,
+        every: None,
+        credential: None,
         options,
         place: String::new(),
     })

@@ -34,6 +34,8 @@ mod text;
 mod tour;
 mod transport;
 mod webhook;
+#[cfg(feature = "fleet")]
+mod worker;
 
 use clap::Parser as _;
 use tracing_subscriber::EnvFilter;
@@ -44,7 +46,8 @@ fn main() -> std::process::ExitCode {
     let args = Args::parse();
     tracing_subscriber::fmt()
         .with_env_filter(
-            EnvFilter::try_from_env("CHARGING_SESSIONS_LOG").unwrap_or_else(|_| EnvFilter::new("warn")),
+            EnvFilter::try_from_env("CHARGING_SESSIONS_LOG")
+                .unwrap_or_else(|_| EnvFilter::new("warn,charging_sessions_fleet=info")),
         )
         .with_writer(progress::Messages)
         .init();

@@ -5,7 +5,7 @@ use std::{
     sync::Arc,
 };
 
-use charging_sessions::AccountId;
+use charging_sessions::{AccountId, ChargingSessionSource, RecordKind};
 use charging_sessions_http::{Transport, default_transport};
 use charging_sessions_store::{Account as Key, SessionStore};
 use charging_sessions_sync::{AccountSync, CancellationToken, Report};
@@ -138,21 +138,15 @@ impl<'a> Runs<'a> {
     }
 
     async fn read(&self, account: &Account, built: &Built) -> Result<Report, Failure> {
-        let key = key(built);
         let (progress, sent) = (Progress::of(account.name.clone()), Arc::clone(&built.requests));
         let requests = Arc::clone(&built.requests);
-        let mut sync = AccountSync::new(Arc::clone(&built.source), Arc::clone(&self.store), key, built.kinds)
+        let since = self.wanted.since.or_else(|| account.since(&self.config.zone));
+        let mut sync = listing(built, built.kinds, &built.source, &self.store, since)
             .full(self.wanted.full)
             .dry_run(self.wanted.dry_run)
             .stop(self.stop.clone())
             .observer(move |event| progress.show(event, sent.requests()))
             .requests(move || requests.requests());
-        if let Some(assets) = &built.assets {
-            sync = sync.assets(Arc::clone(assets));
-        }
-        if let Some(since) = self.wanted.since.or_else(|| account.since(&self.config.zone)) {
-            sync = sync.since(since);
-        }
         if let Some(until) = self.wanted.until {
             sync = sync.until(until);
         }
@@ -163,7 +157,25 @@ impl<'a> Runs<'a> {
     }
 }
 
-fn key(built: &Built) -> Key {
+/// The sync of one listing of an account.
+pub(crate) fn listing(
+    built: &Built,
+    kinds: &[RecordKind],
+    source: &Arc<dyn ChargingSessionSource>,
+    store: &Arc<dyn SessionStore>,
+    since: Option<Timestamp>,
+) -> AccountSync {
+    let mut sync = AccountSync::new(Arc::clone(source), Arc::clone(store), key(built), kinds);
+    if let Some(assets) = &built.assets {
+        sync = sync.assets(Arc::clone(assets));
+    }
+    if let Some(since) = since {
+        sync = sync.since(since);
+    }
+    sync
+}
+
+pub(crate) fn key(built: &Built) -> Key {
     Key { provider: built.provider, account: built.account.clone() }
 }
 

@@ -32,7 +32,7 @@ mod sqlite;
 
 pub use hash::{Hash, InvalidHash, content_hash};
 #[cfg(feature = "postgres")]
-pub use postgres::{PostgresOptions, PostgresStore};
+pub use postgres::{PostgresOptions, PostgresPool, PostgresStore};
 #[cfg(feature = "sqlite")]
 pub use sqlite::SqliteStore;
 

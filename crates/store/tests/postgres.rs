@@ -436,7 +436,8 @@ async fn views_have_the_columns_that_they_have_in_sqlite() {
     let sqlite = rusqlite::Connection::open(&path).unwrap();
     for view in ["v_sessions", "v_months"] {
         let statement = sqlite.prepare(&format!("SELECT * FROM {view}")).unwrap();
-        let columns = statement.column_names().collect::<Vec<_>>().join(" ");
+        // A list with rusqlite 0.39, and an iterator with 0.41.
+        let columns = statement.column_names().into_iter().collect::<Vec<_>>().join(" ");
         let sql = format!(
             "SELECT string_agg(attname, ' ' ORDER BY attnum) FROM pg_attribute \
              WHERE attrelid = '{schema}.{view}'::regclass AND attnum > 0"

@@ -62,7 +62,7 @@ use std::{
     num::NonZeroUsize,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicU64, AtomicUsize, Ordering},
     },
 };
 
@@ -109,6 +109,9 @@ pub struct AccountSync {
     concurrency: NonZeroUsize,
     full: bool,
     dry_run: bool,
+    most_pages: Option<u64>,
+    most_time: Option<SignedDuration>,
+    continued: Option<Timestamp>,
     clock: Arc<dyn Fn() -> Timestamp + Send + Sync>,
     stop: CancellationToken,
     observer: Arc<dyn Fn(&Event<'_>) + Send + Sync>,
@@ -144,6 +147,9 @@ impl AccountSync {
             concurrency: NonZeroUsize::new(4).unwrap_or(NonZeroUsize::MIN),
             full: false,
             dry_run: false,
+            most_pages: None,
+            most_time: None,
+            continued: None,
             clock: Arc::new(Timestamp::now),
             stop: CancellationToken::new(),
             observer: Arc::new(|_| {}),
@@ -214,6 +220,33 @@ impl AccountSync {
         self
     }
 
+    /// Ends a run once it has written so many pages, for whoever shares out long work piece by piece. The report then
+    /// says that there is [more](Report::more), and the next run goes on from there. No limit without a call.
+    ///
+    /// A listing of which the provider says how many records there are is read to its end all the same, because only
+    /// a listing that was read in one piece can be proven to be whole; so is one page, whatever the limit.
+    #[must_use]
+    pub fn most_pages(mut self, pages: u64) -> Self {
+        self.most_pages = Some(pages.max(1));
+        self
+    }
+
+    /// As [`most_pages`](Self::most_pages), once a run has gone on for so long.
+    #[must_use]
+    pub fn most_time(mut self, time: SignedDuration) -> Self {
+        self.most_time = Some(time);
+        self
+    }
+
+    /// Goes on with what runs with a [limit](Self::most_pages) have done since this instant, which is when the first of
+    /// them began: what was read as a whole since then is not read again. Without a call, a run reads all that is not
+    /// settled, and one with a limit would come to the same newest windows again and again.
+    #[must_use]
+    pub fn continued(mut self, since: Timestamp) -> Self {
+        self.continued = Some(since);
+        self
+    }
+
     /// Where the time comes from. The system without a call.
     #[must_use]
     pub fn clock(mut self, clock: impl Fn() -> Timestamp + Send + Sync + 'static) -> Self {
@@ -271,6 +304,7 @@ impl AccountSync {
             halt: self.stop.child_token(),
             capabilities: self.source.capabilities(),
             coverage: self.store.coverage(&self.account).await?,
+            pages_read: AtomicU64::new(0),
             failures_in_a_row: AtomicUsize::new(0),
             refused: Mutex::default(),
             report: Mutex::new(Report::begin(self.account.clone(), now, self.dry_run)),
@@ -315,6 +349,8 @@ struct Run<'a> {
     halt: CancellationToken,
     capabilities: Capabilities,
     coverage: Vec<Coverage>,
+    /// Some of them may still wait to be written.
+    pages_read: AtomicU64,
     failures_in_a_row: AtomicUsize,
     /// What the provider does not know or does not give: not worth more requests.
     refused: Mutex<HashSet<Option<AssetRef>>>,
@@ -324,7 +360,8 @@ struct Run<'a> {
 impl Run<'_> {
     async fn all(&self, now: Timestamp) -> Result<()> {
         let Some(assets) = self.assets().await? else { return Ok(()) };
-        let plan = self.plan(&assets, now).await?;
+        let mut plan = self.plan(&assets, now).await?;
+        self.leave_out_read(&mut plan);
         let planned = u64::try_from(plan.slices.len()).unwrap_or(u64::MAX);
         self.report().slices_skipped = plan.skipped;
         self.tell(&Event::Planned { slices: planned, skipped: plan.skipped });
@@ -334,6 +371,10 @@ impl Run<'_> {
         let mut report = self.report();
         report.slices_left = planned - report.slices_read - count(&report.failures);
         report.complete = report.slices_read == planned;
+        let left = report.slices_left > 0;
+        drop(report);
+        let more = left && self.has_enough() && !self.halt.is_cancelled();
+        self.report().more = more;
         results.into_iter().collect()
     }
 
@@ -380,6 +421,16 @@ impl Run<'_> {
         Ok(plan)
     }
 
+    /// Takes from the plan what was read since the first of several runs began.
+    fn leave_out_read(&self, plan: &mut Plan) {
+        let Some(since) = self.sync.continued else { return };
+        let read: HashSet<_> =
+            self.coverage.iter().filter(|read| read.began_at >= since).map(|read| &read.slice).collect();
+        let before = plan.slices.len();
+        plan.slices.retain(|slice| !read.contains(slice));
+        plan.skipped += u64::try_from(before - plan.slices.len()).unwrap_or(u64::MAX);
+    }
+
     /// Sessions that had not ended when they were last seen.
     async fn open(&self) -> Result<Vec<ChargingSession>> {
         let mut filter = Filter::default();
@@ -405,7 +456,8 @@ impl Run<'_> {
     }
 
     async fn slice(&self, slice: Slice) -> Result<()> {
-        if self.halt.is_cancelled() || locked(&self.refused).contains(&slice.asset) {
+        let refused = || locked(&self.refused).contains(&slice.asset);
+        if self.halt.is_cancelled() || self.has_enough() || refused() {
             return Ok(());
         }
         match self.read(&slice).await {
@@ -454,6 +506,16 @@ impl Run<'_> {
         }
         self.report().failures.push(Failure { slice, error });
         Ok(())
+    }
+
+    /// Whether the run has read as much as it is meant to, which is one page at least.
+    fn has_enough(&self) -> bool {
+        let read = self.pages_read.load(Ordering::Relaxed);
+        let began_at = self.report().began_at;
+        let time_is_up = |most| self.sync.now().duration_since(began_at) >= most;
+        read > 0
+            && (self.sync.most_pages.is_some_and(|most| read >= most)
+                || self.sync.most_time.is_some_and(time_is_up))
     }
 
     fn tell(&self, event: &Event<'_>) {

@@ -144,6 +144,10 @@ impl Run<'_> {
         let mut visited = HashSet::new();
         loop {
             let cursor = reading.cursor.as_ref();
+            // What is counted to be whole must come in one piece; what was resumed is not in one piece anyway.
+            if cursor.is_some() && (proof.total.is_none() || resumed) && self.has_enough() {
+                return Ok(Listed::Stopped);
+            }
             // A cursor may be long, and a listing have many.
             visited.extend(cursor.map(|cursor| Hash::of(cursor.as_str().as_bytes())));
             // A change that is made while the page is under way may not be in it.
@@ -168,6 +172,7 @@ impl Run<'_> {
                 );
             }
             self.belongs(&page)?;
+            self.pages_read.fetch_add(1, Ordering::Relaxed);
             proof.add(&page);
             let gap = if page.next.is_none() { proof.gap() } else { None };
             let ended = page.next.is_none();

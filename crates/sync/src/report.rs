@@ -118,6 +118,9 @@ pub struct Report {
     pub failures: Vec<Failure>,
     /// Whether everything was read that had to be.
     pub complete: bool,
+    /// Whether the run ended at its [limit](crate::AccountSync::most_pages), and nothing else keeps the rest from being
+    /// read at once.
+    pub more: bool,
     /// When the provider may be asked again, if it made the run end.
     pub resume_at: Option<Timestamp>,
     /// Whether nothing was written.
@@ -138,6 +141,7 @@ impl Report {
             requests: None,
             failures: Vec::new(),
             complete: false,
+            more: false,
             resume_at: None,
             dry_run,
         }
@@ -152,7 +156,7 @@ impl Report {
         log.counts = [new, changed, unchanged, returned, vanished, quarantined];
         log.error = match (result, self.failures.as_slice()) {
             (Err(error), _) => Some(error.to_string()),
-            (Ok(()), []) if self.complete => None,
+            (Ok(()), []) if self.complete || self.more => None,
             (Ok(()), []) => Some("the run was stopped before its end".into()),
             (Ok(()), [one]) => Some(one.error.to_string()),
             (Ok(()), [one, more @ ..]) => Some(format!("{}; {} more slices failed", one.error, more.len())),

@@ -11,7 +11,11 @@ use std::{
     time::Duration,
 };
 
-use charging_sessions_core::{Cursor, ErrorKind, IssueCode, RecordKind, TimeWindow};
+use async_trait::async_trait;
+use charging_sessions_core::{
+    Capabilities, ChargingSessionSource, Cursor, ErrorKind, IssueCode, ProviderId, RecordKind, Result,
+    SessionPage, SessionQuery, TimeWindow,
+};
 use charging_sessions_podero::Podero;
 use charging_sessions_store::{Batch, Filter, Reason, Slice, SqliteStore};
 use charging_sessions_sync::{AccountSync, CancellationToken, Event, relations};
@@ -315,6 +319,73 @@ impl<F: Future + Unpin> Future for Polls<F> {
         self.1 -= 1;
         Pin::new(&mut self.0).poll(context).map(Some)
     }
+}
+
+/// Runs piece by piece, as one who shares out long work does, until nothing is left. How many pieces there were.
+async fn in_pieces<S: Counted>(subject: &Subject<S>, sync: AccountSync) -> usize {
+    let began = Timestamp::from_millisecond(subject.clock.load(Ordering::Relaxed)).unwrap();
+    for piece in 1..1000 {
+        let report = sync.clone().continued(began).run().await.unwrap();
+        assert!(report.failures.is_empty(), "{report}");
+        assert_ne!(report.complete, report.more, "{report}");
+        if report.complete {
+            subject.assert_whole().await;
+            return piece;
+        }
+    }
+    panic!("it never ends");
+}
+
+#[tokio::test]
+async fn pieces_of_a_run_make_progress_and_end_with_the_truth() {
+    let subject = common::ev_energy(|sandbox| sandbox).await;
+    let sync = subject.sync().since(at(SINCE)).most_pages(1).concurrency(NonZeroUsize::MIN);
+    let pieces = in_pieces(&subject, sync.clone()).await;
+    assert!(pieces >= 3, "{pieces}");
+    // Again, and by the clock: no window is read twice, although none of the newest is settled.
+    subject.later(SignedDuration::from_hours(1));
+    let before = subject.requests();
+    let sync = subject.sync().since(at(SINCE)).full(true).most_time(SignedDuration::ZERO);
+    assert!(in_pieces(&subject, sync.concurrency(NonZeroUsize::MIN)).await >= 3);
+    let once = subject.requests() - before;
+    subject.later(SignedDuration::from_hours(1));
+    let before = subject.requests();
+    assert!(subject.sync().since(at(SINCE)).full(true).run().await.unwrap().complete);
+    assert_eq!(once, subject.requests() - before);
+}
+
+/// A source that says how many records there are.
+#[derive(Debug)]
+struct Counting(Arc<dyn ChargingSessionSource>, u64);
+
+#[async_trait]
+impl ChargingSessionSource for Counting {
+    fn provider(&self) -> ProviderId {
+        self.0.provider()
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        self.0.capabilities()
+    }
+
+    async fn fetch_page(&self, query: &SessionQuery, cursor: Option<&Cursor>) -> Result<SessionPage> {
+        let mut page = self.0.fetch_page(query, cursor).await?;
+        page.total = Some(self.1);
+        Ok(page)
+    }
+}
+
+#[tokio::test]
+async fn a_listing_that_is_counted_is_read_in_one_piece() {
+    let mut subject = common::ev_energy(|sandbox| sandbox).await;
+    subject.source =
+        Arc::new(Counting(subject.source, subject.sandbox.truth().as_array().unwrap().len() as u64));
+    assert_eq!(in_pieces(&subject, subject.sync().most_pages(1)).await, 1);
+    // One that was interrupted cannot be proven, so it is read anew, in one piece as well.
+    subject.store = Arc::new(SqliteStore::open_in_memory().unwrap());
+    let stopped = stopped_after(&subject.sync(), 1).run().await.unwrap();
+    assert!(!stopped.complete && !stopped.more, "{stopped}");
+    assert!(in_pieces(&subject, subject.sync().most_pages(1)).await <= 3);
 }
 
 async fn dropped_again_and_again<S: Counted>(subject: &Subject<S>, sync: AccountSync) {

@@ -14,18 +14,20 @@ use charging_sessions::{
     ocpi::{self, Module},
     podero,
 };
-use charging_sessions_http::Transport;
+use charging_sessions_http::{Quota, Transport};
 use etcetera::{BaseStrategy as _, base_strategy};
-use jiff::{Timestamp, civil::Date, tz::TimeZone};
+use jiff::{SignedDuration, Timestamp, civil::Date, tz::TimeZone};
 use rust_decimal::Decimal;
 use secrecy::SecretString;
 use toml::{Spanned, de::DeValue};
 
+mod fleet;
 mod options;
 mod table;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use fleet::{Limit, Worker};
 pub(crate) use options::{Options, keys};
 
 use self::table::{File, Table, listed, meant};
@@ -57,6 +59,12 @@ pub(crate) struct Config {
     pub(crate) zone: TimeZone,
     /// What a kilowatt-hour is reimbursed with.
     pub(crate) price_per_kwh: Option<Money>,
+    /// How workers work.
+    #[cfg_attr(not(feature = "fleet"), allow(dead_code, reason = "only workers ask"))]
+    pub(crate) worker: Worker,
+    /// What several accounts may send together, by name.
+    #[cfg_attr(not(feature = "fleet"), allow(dead_code, reason = "only workers ask"))]
+    pub(crate) limits: BTreeMap<String, Limit>,
     /// By name.
     pub(crate) accounts: BTreeMap<AccountId, Account>,
 }
@@ -75,6 +83,12 @@ pub(crate) struct Account {
     pub(crate) since: Option<Date>,
     /// Whether to keep the intervals of sessions, too.
     pub(crate) with_intervals: bool,
+    /// How often workers read it, if not as the others.
+    #[cfg_attr(not(feature = "fleet"), allow(dead_code, reason = "only workers ask"))]
+    pub(crate) every: Option<SignedDuration>,
+    /// What accounts call the same that share a credential.
+    #[cfg_attr(not(feature = "fleet"), allow(dead_code, reason = "only workers ask"))]
+    pub(crate) credential: Option<String>,
     pub(crate) options: Options,
     /// Where it is configured, for messages: a file and a line. Empty for the command line.
     pub(crate) place: String,
@@ -92,6 +106,9 @@ pub(crate) struct Built {
     pub(crate) more: Vec<(&'static [RecordKind], Arc<dyn ChargingSessionSource>)>,
     /// If the provider lists assets.
     pub(crate) assets: Option<Arc<dyn AssetSource>>,
+    /// How many requests the provider allows.
+    #[cfg_attr(not(feature = "fleet"), allow(dead_code, reason = "only workers ask"))]
+    pub(crate) quota: Option<Quota>,
     /// Counts what all of them send.
     pub(crate) requests: Arc<Counted>,
 }
@@ -118,21 +135,31 @@ impl Config {
         };
         let (mut store, mut zone) = (args.store.clone(), args.tz.clone());
         let mut price_per_kwh = None;
+        let (mut worker, mut limits) = (None, BTreeMap::new());
         let mut accounts = BTreeMap::new();
         for (path, trusted) in &files {
             let layer = Layer::read(&File::read(path.clone())?, *trusted)?;
             store = store.or(layer.store);
             zone = zone.or(layer.zone);
             price_per_kwh = price_per_kwh.or(layer.price_per_kwh);
+            worker = worker.or(layer.worker);
+            for (name, limit) in layer.limits {
+                limits.entry(name).or_insert(limit);
+            }
             for account in layer.accounts {
                 accounts.entry(account.name.clone()).or_insert(account);
             }
+        }
+        for (name, limit) in &limits {
+            limit.check(name, &accounts)?;
         }
         Ok(Self {
             files: files.into_iter().map(|(path, _)| path).collect(),
             store: store.map_or_else(|| default_store().map(Target::File), Ok)?,
             zone: zone.unwrap_or_else(TimeZone::system),
             price_per_kwh,
+            worker: worker.unwrap_or_default(),
+            limits,
             accounts,
         })
     }
@@ -178,11 +205,13 @@ impl Account {
         // Those that need one do not come this far without.
         let required = || secret.clone().unwrap_or_default();
         let mut more = Vec::new();
+        let quota;
         let (kinds, source, assets): Sources = match self.provider {
             Provider::DerConnect => {
                 let mut config = der_connect::Config::new(id, required());
                 config.account = self.name.clone();
                 self.options.apply_to_der_connect(&mut config);
+                quota = config.policy.quota;
                 let source = Arc::new(der_connect::DerConnect::with_transport(config, requests.clone())?);
                 (&[RecordKind::Charge], source.clone(), Some(source))
             }
@@ -190,6 +219,7 @@ impl Account {
                 let mut config = ev_energy::Config::new(id, required());
                 config.account = self.name.clone();
                 self.options.apply_to_ev_energy(&mut config);
+                quota = config.policy.quota;
                 if self.with_intervals && !config.expand.contains(&Expand::ENERGY_USAGE) {
                     // They come along with the listing, without a request of their own.
                     config.expand.push(Expand::ENERGY_USAGE);
@@ -207,6 +237,7 @@ impl Account {
                 let mut config = evcc::Config::local();
                 config.account = self.name.clone();
                 self.options.apply_to_evcc(&mut config);
+                quota = config.policy.quota;
                 config.credentials = match secret {
                     None => evcc::Credentials::None,
                     Some(token) if id.is_empty() => evcc::Credentials::Bearer(token),
@@ -220,6 +251,7 @@ impl Account {
                 let mut config = ocpi::Config::direct(ocpi::Version::ALL[0], required());
                 config.account = self.name.clone();
                 self.options.apply_to_ocpi(&mut config, self.since);
+                quota = config.policy.quota;
                 let source = ocpi::Ocpi::with_transport(config, requests.clone())?;
                 let listing = |module: &Module| -> (&[_], Arc<dyn ChargingSessionSource>) {
                     match module {
@@ -237,12 +269,13 @@ impl Account {
                 let mut config = podero::Config::new(id, required(), organisation);
                 config.account = self.name.clone();
                 self.options.apply_to_podero(&mut config);
+                quota = config.policy.quota;
                 let source = Arc::new(podero::Podero::with_transport(config, requests.clone())?);
                 (&[RecordKind::PlugIn], source.clone(), Some(source))
             }
         };
         let (provider, account) = (self.provider.id(), self.name.clone());
-        Ok(Built { provider, account, kinds, source, more, assets, requests })
+        Ok(Built { provider, account, kinds, source, more, assets, quota, requests })
     }
 
     /// The first instant of interest, days being reckoned in `zone`.
@@ -258,6 +291,8 @@ struct Layer {
     store: Option<Target>,
     zone: Option<TimeZone>,
     price_per_kwh: Option<Money>,
+    worker: Option<Worker>,
+    limits: BTreeMap<String, Limit>,
     accounts: Vec<Account>,
 }
 
@@ -265,7 +300,7 @@ impl Layer {
     fn read(file: &File, trusted: bool) -> Result<Self, Failure> {
         let document = file.parse()?;
         let root = Table::new(file, document.span(), document.get_ref());
-        root.only(&["store", STORE_URL, "time_zone", "reimbursement", "accounts"])?;
+        root.only(&["store", STORE_URL, "time_zone", "reimbursement", "worker", "limits", "accounts"])?;
         let zone = root.text("time_zone")?.map(|name| {
             TimeZone::get(&name).map_err(|_| {
                 root.wrong("time_zone", "`time_zone` must be an IANA name such as Europe/London")
@@ -283,6 +318,11 @@ impl Layer {
             store: read_store(file, &root, trusted)?,
             zone: zone.transpose()?,
             price_per_kwh: root.table("reimbursement")?.map(|table| read_price(&table)).transpose()?,
+            worker: root.table("worker")?.map(|table| fleet::read_worker(&table)).transpose()?,
+            limits: match root.table("limits")? {
+                Some(table) => fleet::read_limits(file, &table)?,
+                None => BTreeMap::new(),
+            },
             accounts,
         })
     }
@@ -343,6 +383,8 @@ fn read_account(
         provider,
         since: table.day("since")?,
         with_intervals: table.flag("with_intervals")?,
+        every: fleet::read_span(&table, "every")?,
+        credential: table.text("credential")?,
         options,
         place: file.place(value.span()),
         name,

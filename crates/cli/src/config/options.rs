@@ -88,8 +88,17 @@ pub(crate) struct Options {
 }
 
 /// The keys of an account that every provider has.
-const COMMON: [&str; 7] =
-    ["provider", "client_id", "client_secret", "base_url", "token_url", "quota", "since"];
+const COMMON: [&str; 9] = [
+    "provider",
+    "client_id",
+    "client_secret",
+    "base_url",
+    "token_url",
+    "quota",
+    "since",
+    "every",
+    "credential",
+];
 
 /// The keys of one provider alone.
 const OWN: [(&str, Provider); 20] = [
@@ -333,9 +342,9 @@ impl Options {
     }
 }
 
-const QUOTA: &str = "a number of requests and a span of time such as 1000/1h";
+pub(super) const QUOTA: &str = "a number of requests and a span of time such as 1000/1h";
 
-fn quota(text: &str) -> Result<Quota, String> {
+pub(super) fn quota(text: &str) -> Result<Quota, String> {
     let parts = text.split_once('/').and_then(|(requests, span)| {
         let span = length(span).ok()?;
         Some(Quota::new(requests.trim().parse().ok()?, span.try_into().ok()?))
@@ -376,7 +385,7 @@ fn zone_name(name: &str) -> Result<String, String> {
     known.map_err(|_| "an IANA name such as Europe/Berlin".into())
 }
 
-fn span(text: &str) -> Result<SignedDuration, String> {
+pub(super) fn span(text: &str) -> Result<SignedDuration, String> {
     let span = length(text)?;
     if span.is_positive() { Ok(span) } else { Err("must be above zero".into()) }
 }

@@ -359,6 +359,11 @@ fn mistakes_of_an_account_are_told_with_their_line() {
             "site_time_zone = 'Berlin'",
             "c.toml:5: `site_time_zone` must be an IANA name such as Europe/Berlin",
         ),
+        (
+            "ev-energy",
+            "every = 'soon'",
+            "c.toml:5: `every` must be a length of time such as 15m, of a second at least",
+        ),
         ("podero", "plain_http = 'with_credentials'", "c.toml:5: `plain_http` is for evcc only"),
         ("podero", "", "c.toml:1: `organisation` is missing: Podero needs the organisation's identifier"),
     ] {
@@ -366,6 +371,60 @@ fn mistakes_of_an_account_are_told_with_their_line() {
     }
     let words = mistake_at("ev-energy", "expand = ['everything']");
     assert!(words.starts_with("c.toml:5: `expand` knows one of evse, evse.model,"), "{words}");
+}
+
+#[test]
+fn what_workers_are_told_is_read_and_checked_by_every_build() {
+    let text = format!(
+        "{GOOD}every = '1h'\ncredential = 'shared'\n[worker]\nevery = '5m'\npages = 50\ntime = '30s'\nconcurrency = 4\n\
+         [limits.both]\nquota = '10/1m'\naccounts = ['home']\n[limits.all]\nquota = '20/1m'\nprovider = 'podero'\n"
+    );
+    let layer = read(&text, true).unwrap();
+    let worker = layer.worker.unwrap();
+    assert_eq!((worker.every, worker.pages.map(u32::from)), (Some(SignedDuration::from_mins(5)), Some(50)));
+    assert_eq!(worker.time, Some(std::time::Duration::from_secs(30)));
+    assert_eq!(worker.concurrency.map(u32::from), Some(4));
+    let home = &layer.accounts[0];
+    assert_eq!(
+        (home.every, home.credential.as_deref()),
+        (Some(SignedDuration::from_hours(1)), Some("shared"))
+    );
+    assert!(layer.limits["both"].holds(home) && !layer.limits["all"].holds(home));
+    assert_eq!(layer.limits["both"].quota.requests, 10);
+
+    for (text, words) in [
+        ("[worker]\nevry = '1h'", "c.toml:2: unknown key `evry`: did you mean `every`?"),
+        ("[worker]\npages = 0", "c.toml:2: `pages` must be a whole number above zero"),
+        ("[worker]\nconcurrency = '4'", "c.toml:2: `concurrency` must be a whole number above zero"),
+        (
+            "[worker]\ntime = '0s'",
+            "c.toml:2: `time` must be a length of time such as 15m, of a second at least",
+        ),
+        (
+            "[limits.x]\nprovider = 'podero'",
+            "c.toml:1: `quota` is missing in limits.x: a number of requests and a span of time such as 1000/1h",
+        ),
+        (
+            "[limits.x]\nquota = '1/1s'",
+            "c.toml:1: limits.x is for no account: name `accounts`, or a `provider`",
+        ),
+        (
+            "[limits.x]\nquota = '1/1s'\nprovider = 'acme'",
+            "c.toml:3: unknown provider: known are `der-connect`, `ev-energy`, `evcc`, `ocpi` and `podero`",
+        ),
+    ] {
+        assert_eq!(mistake(text), words, "{text}");
+    }
+
+    let folder = folder(&[("c.toml", &format!("{GOOD}[limits.x]\nquota = '1/1s'\naccounts = ['work']\n"))]);
+    let args = SharedArgs { config: Some(folder.path().join("c.toml")), ..SharedArgs::default() };
+    let words = Config::from_files(&args, None, None).map(drop).unwrap_err().to_string();
+    assert!(
+        words.ends_with(
+            ":6: limits.x names the account `work`, which is not there: the configuration has `home`"
+        ),
+        "{words}"
+    );
 }
 
 #[test]

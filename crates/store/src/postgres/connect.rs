@@ -3,6 +3,7 @@
 use std::{fmt, net::IpAddr, sync::Arc, time::Duration};
 
 use charging_sessions_core::{Error, ErrorKind, Result};
+use deadpool_postgres::{Manager, ManagerConfig, Object, Pool, RecyclingMethod, Runtime};
 use rustls_platform_verifier::BuilderVerifierExt as _;
 use secrecy::{ExposeSecret as _, SecretString};
 use tokio_postgres::{
@@ -11,7 +12,7 @@ use tokio_postgres::{
 };
 use tokio_postgres_rustls::MakeRustlsConnect;
 
-use super::error;
+use super::{LONGEST, error};
 
 /// The schema that a store is in unless another one is named.
 const SCHEMA: &str = "charging_sessions";
@@ -34,12 +35,13 @@ pub struct PostgresOptions {
     url: SecretString,
     schema: String,
     connections: usize,
+    application: Option<String>,
 }
 
 impl PostgresOptions {
     /// The store in the schema `charging_sessions` of this database.
     pub fn new(url: SecretString) -> Self {
-        Self { url, schema: SCHEMA.to_owned(), connections: CONNECTIONS }
+        Self { url, schema: SCHEMA.to_owned(), connections: CONNECTIONS, application: None }
     }
 
     /// Takes another schema, so that one database holds several stores: lower-case letters, digits and `_`, at most
@@ -48,6 +50,30 @@ impl PostgresOptions {
     pub fn schema(mut self, schema: impl Into<String>) -> Self {
         self.schema = schema.into();
         self
+    }
+
+    /// Signs every connection with this name, by which the server lists them, instead of `charging-sessions`. It is cut
+    /// after 63 bytes. Who gives each process a name of its own can end the connections of one that does not answer.
+    #[must_use]
+    pub fn application(mut self, name: impl Into<String>) -> Self {
+        self.application = Some(name.into());
+        self
+    }
+
+    /// Connections to the same database with the same settings, for a program that keeps other tables beside the store.
+    /// Nothing is sent until one is [taken](PostgresPool::get). What the search path begins with is the store's schema.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Storage`] if the address is none of PostgreSQL.
+    pub fn pool(&self) -> Result<PostgresPool> {
+        let way = Way::new(self, false)?;
+        Ok(PostgresPool { pool: way.pool()?, name: way.name })
+    }
+
+    /// The name of the schema.
+    pub fn schema_name(&self) -> &str {
+        &self.schema
     }
 
     /// Keeps at most so many connections, and at least one, instead of 8. Each lease has one more to itself.
@@ -67,6 +93,40 @@ impl From<SecretString> for PostgresOptions {
 impl fmt::Debug for PostgresOptions {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("PostgresOptions").field("schema", &self.schema).finish_non_exhaustive()
+    }
+}
+
+/// Connections to the database of a store. Clones share them.
+#[derive(Clone)]
+pub struct PostgresPool {
+    pool: Pool,
+    name: Name,
+}
+
+impl PostgresPool {
+    /// A connection, as soon as there is one.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Storage`], with what to do, if there is none.
+    pub async fn get(&self) -> Result<Object> {
+        self.pool.get().await.map_err(|error| error::Failure::from(error).at(&self.name))
+    }
+
+    /// What an error of PostgreSQL means, as the store itself says it: one sentence, with what to do.
+    pub fn explain(&self, error: tokio_postgres::Error) -> Error {
+        error::postgres(&self.name, error)
+    }
+
+    /// The pool itself, for libraries that take one.
+    pub fn inner(&self) -> &Pool {
+        &self.pool
+    }
+}
+
+impl fmt::Debug for PostgresPool {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PostgresPool").field("name", &self.name).finish_non_exhaustive()
     }
 }
 
@@ -134,7 +194,9 @@ impl Way {
         if config.get_connect_timeout().is_none() {
             config.connect_timeout(PATIENCE);
         }
-        if config.get_application_name().is_none() {
+        if let Some(name) = &options.application {
+            config.application_name(name);
+        } else if config.get_application_name().is_none() {
             config.application_name("charging-sessions");
         }
         // A server that is gone without a word is noticed within a minute.
@@ -148,6 +210,18 @@ impl Way {
             server: server(&config),
         };
         Ok(Self { config, tls, name, connections: options.connections, read_only })
+    }
+
+    /// Connections that are made when they are asked for.
+    pub(super) fn pool(&self) -> Result<Pool> {
+        let recycling = ManagerConfig { recycling_method: RecyclingMethod::Fast };
+        Pool::builder(Manager::from_config(self.config(), self.tls.clone(), recycling))
+            .max_size(self.connections)
+            .runtime(Runtime::Tokio1)
+            .wait_timeout(Some(LONGEST))
+            .create_timeout(Some(PATIENCE))
+            .build()
+            .map_err(|e| error::storage(&self.name, "cannot be used without a Tokio runtime").with_source(e))
     }
 
     /// The configuration of connections that read and write.

@@ -4,7 +4,7 @@ use std::{fmt, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use charging_sessions_core::{ChargingSession, Cursor, Payload, Result, SessionKey};
-use deadpool_postgres::{Manager, ManagerConfig, Object, Pool, RecyclingMethod, Runtime, Transaction};
+use deadpool_postgres::{Object, Pool, Transaction};
 use jiff::{Timestamp, tz::TimeZone};
 use tokio_postgres::{Client, IsolationLevel};
 
@@ -20,8 +20,8 @@ mod schema;
 mod text;
 mod write;
 
-pub use connect::PostgresOptions;
-use connect::{Name, PATIENCE, Way};
+use connect::{Name, Way};
+pub use connect::{PostgresOptions, PostgresPool};
 use error::{Failure, storage};
 
 /// How long a read or a write may take in all. A page takes milliseconds; a server that is stopped takes for ever.
@@ -100,15 +100,7 @@ impl PostgresStore {
 
     fn new(options: &PostgresOptions, read_only: bool) -> Result<Self> {
         let way = Way::new(options, read_only)?;
-        let recycling = ManagerConfig { recycling_method: RecyclingMethod::Fast };
-        let manager = Manager::from_config(way.config(), way.tls.clone(), recycling);
-        let pool = Pool::builder(manager)
-            .max_size(way.connections)
-            .runtime(Runtime::Tokio1)
-            .wait_timeout(Some(LONGEST))
-            .create_timeout(Some(PATIENCE))
-            .build()
-            .map_err(|e| storage(&way.name, "cannot be used without a Tokio runtime").with_source(e))?;
+        let pool = way.pool()?;
         Ok(Self { shared: Arc::new(Shared { way, pool, read_only }), zone: TimeZone::UTC })
     }
 

@@ -47,7 +47,7 @@ pub(crate) struct Subject<S> {
     pub(crate) kind: RecordKind,
     pub(crate) store: Arc<dyn SessionStore>,
     pub(crate) account: Account,
-    clock: Arc<AtomicI64>,
+    pub(crate) clock: Arc<AtomicI64>,
     /// Where records are in the truth of the sandbox.
     record: &'static str,
 }

@@ -56,9 +56,9 @@ impl Bulk {
         (0..self.sessions).map(energy).sum()
     }
 
-    /// The record with this number, the newest being 0.
-    fn write(&self, number: usize, into: &mut String) {
-        let id = id(number);
+    /// The record with this number, the newest being 0, with a tag of four letters in its identifiers.
+    pub(super) fn write(&self, tag: &str, number: usize, into: &mut String) {
+        let id = id(tag, number);
         let back = i32::try_from(number).unwrap_or(i32::MAX);
         let end = self.now.saturating_sub(STEP * back).unwrap_or(Timestamp::MIN);
         let start = end.saturating_sub(SignedDuration::from_mins(174)).unwrap_or(Timestamp::MIN);
@@ -67,16 +67,25 @@ impl Bulk {
         let (cost, co2, savings) = (energy * 9 / 1000, energy * 132 / 1000, energy / 62);
         let url = "https://api.ev.energy/v2";
         let record = format!(
-            r#"{{"id":"{id}","url":"{url}/charging_sub_sessions/{id}","start":"{start}","end":"{end}","mode":"SMART","vehicle":"{url}/vehicles/vhcl01K3BULK{vehicle:016}","evse":"{url}/evses/evse01K3BULK{vehicle:016}","energy_delivered_watt_hours":{energy},"cost":{cost},"location":{{"name":"Home","coordinates":{{"latitude":51.5257,"longitude":-0.0836}},"postal_code":"EX1 1EX","address_1":"1 Example Road","timezone":"Europe/London"}},"percentage_added":30,"currency":"GBP","savings_cost":{savings},"savings_co2_grams":1210,"incentive_earned":99,"total_co2_grams":{co2},"co2_intensity_grams_per_kilowatt_hour":132,"co2_intensity_classification":"low","cost_per_kilowatt_hour":9,"total_points":21,"total_points_missed":0,"duration_minutes":174,"grid_energy_delivered_watt_hours":{energy},"solar_energy_delivered_watt_hours":0,"labels":["PRIMARY"],"energy_usage":"{url}/charging_sub_sessions/{id}/energy_usage","schedules":"{url}/charging_sub_sessions/{id}/schedules","tariff":"{url}/tariffs/tari01K3BULK0000000000000001","grid_energy_delivered":"{kwh:.2}"}}"#
+            r#"{{"id":"{id}","url":"{url}/charging_sub_sessions/{id}","start":"{start}","end":"{end}","mode":"SMART","vehicle":"{url}/vehicles/vhcl01K3{tag}{vehicle:016}","evse":"{url}/evses/evse01K3{tag}{vehicle:016}","energy_delivered_watt_hours":{energy},"cost":{cost},"location":{{"name":"Home","coordinates":{{"latitude":51.5257,"longitude":-0.0836}},"postal_code":"EX1 1EX","address_1":"1 Example Road","timezone":"Europe/London"}},"percentage_added":30,"currency":"GBP","savings_cost":{savings},"savings_co2_grams":1210,"incentive_earned":99,"total_co2_grams":{co2},"co2_intensity_grams_per_kilowatt_hour":132,"co2_intensity_classification":"low","cost_per_kilowatt_hour":9,"total_points":21,"total_points_missed":0,"duration_minutes":174,"grid_energy_delivered_watt_hours":{energy},"solar_energy_delivered_watt_hours":0,"labels":["PRIMARY"],"energy_usage":"{url}/charging_sub_sessions/{id}/energy_usage","schedules":"{url}/charging_sub_sessions/{id}/schedules","tariff":"{url}/tariffs/tari01K3BULK0000000000000001","grid_energy_delivered":"{kwh:.2}"}}"#
         );
         into.push_str(&record);
     }
 }
 
 /// Identifiers fall as sessions get older, as those of the provider do.
-fn id(number: usize) -> String {
-    format!("csub01K3BULK{:016}", u32::MAX as usize - number)
+pub(super) fn id(tag: &str, number: usize) -> String {
+    format!("csub01K3{tag}{:016}", u32::MAX as usize - number)
 }
+
+/// The number of an identifier that ends as [`id`] writes it.
+pub(super) fn number(id: &str) -> Option<usize> {
+    let digits = id.get(id.len().checked_sub(16)?..)?.parse::<usize>().ok()?;
+    (u32::MAX as usize).checked_sub(digits)
+}
+
+/// The tag of an account that is alone.
+const TAG: &str = "BULK";
 
 /// Between half a kilowatt-hour and sixty, and seldom twice the same in a row.
 fn energy(number: usize) -> u64 {
@@ -91,10 +100,7 @@ async fn token() -> impl IntoResponse {
 async fn sub_sessions(State(bulk): State<Bulk>, query: axum::extract::RawQuery) -> impl IntoResponse {
     let query = Query::parse(query.0.unwrap_or_default().as_bytes());
     let size = query.get("page_size").and_then(|size| size.parse().ok()).unwrap_or(25).clamp(1, MAX_PAGE);
-    let after = query.get("page_after").map(|id| {
-        let digits = id.trim_start_matches("csub01K3BULK").parse::<usize>().ok();
-        digits.and_then(|digits| (u32::MAX as usize).checked_sub(digits))
-    });
+    let after = query.get("page_after").map(number);
     let first = match after {
         None => 0,
         Some(Some(last)) => last + 1,
@@ -107,11 +113,11 @@ async fn sub_sessions(State(bulk): State<Bulk>, query: axum::extract::RawQuery) 
         if number > first {
             body.push(',');
         }
-        bulk.write(number, &mut body);
+        bulk.write(TAG, number, &mut body);
     }
     body.push(']');
     let mut link = String::from("<about:blank>; rel=\"previous\", ");
-    let more = (end < bulk.sessions).then(|| id(end - 1));
+    let more = (end < bulk.sessions).then(|| id(TAG, end - 1));
     let next = more.map_or_else(
         || "about:blank".to_owned(),
         |last| {

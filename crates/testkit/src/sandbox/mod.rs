@@ -8,6 +8,7 @@
 //! | module | provider |
 //! |---|---|
 //! | [`bulk`] | any number of sessions in the form of ev.energy, for measuring |
+//! | [`crowd`] | any number of accounts in the form of ev.energy, each counted by its credential |
 //! | [`der_connect`] | DER-Connect, charge sessions |
 //! | [`ev_energy`] | ev.energy API v2 |
 //! | [`evcc`] | evcc |
@@ -25,6 +26,7 @@
 //! [`ev_energy::EvEnergySandbox::call`].
 
 pub mod bulk;
+pub mod crowd;
 pub mod der_connect;
 pub mod ev_energy;
 pub mod evcc;

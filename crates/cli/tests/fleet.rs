@@ -1,0 +1,417 @@
+//! Workers that share a store, on a server that is really there: killed, stopped, and with the server taken away.
+//! `cargo xtask fleet` runs these.
+
+#![cfg(all(unix, feature = "fleet"))]
+
+mod common;
+
+use std::{
+    collections::HashMap,
+    env, fs,
+    path::Path,
+    process::{Child, Command, Stdio},
+    time::{Duration, Instant},
+};
+
+use charging_sessions_store::Hash;
+use charging_sessions_testkit::sandbox::{Running, crowd::Crowd};
+use common::{Ran, program, run_beside};
+use serde_json::Value;
+use tempfile::TempDir;
+use tokio_postgres::{Client, NoTls};
+
+const VARIABLE: &str = "CHARGING_SESSIONS_TEST_POSTGRES";
+/// How many jobs a worker does at the same time.
+const CONCURRENCY: usize = 8;
+/// What one credential may send, and all together, within two seconds.
+const OF_ONE: usize = 6;
+const OF_ALL: usize = 120;
+
+/// A number of the environment, so that the same test can be run over a longer distance.
+fn number(name: &str, otherwise: usize) -> usize {
+    env::var(name).ok().map_or(otherwise, |text| text.parse().unwrap())
+}
+
+async fn client(address: &str) -> Client {
+    let until = Instant::now() + Duration::from_secs(30);
+    loop {
+        match tokio_postgres::connect(address, NoTls).await {
+            Ok((client, connection)) => {
+                tokio::spawn(connection);
+                return client;
+            }
+            // It is starting again.
+            Err(error) => assert!(Instant::now() < until, "{error}"),
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+/// A database of its own on the server of the tests. Its address.
+async fn database(name: &str) -> String {
+    let address = env::var(VARIABLE).unwrap_or_else(|_| panic!("{VARIABLE} names no server"));
+    client(&address).await.batch_execute(&format!("CREATE DATABASE {name}")).await.unwrap();
+    let mut address: url::Url = address.parse().unwrap();
+    address.set_path(name);
+    address.to_string()
+}
+
+/// A folder with a configuration of so many accounts.
+fn home(server: &str, accounts: usize, worker: &str) -> TempDir {
+    let home = tempfile::tempdir().unwrap();
+    let mut text = format!(
+        "store_url = {{ env = 'STORE' }}\ntime_zone = 'UTC'\n[worker]\nevery = '720h'\n{worker}\n\
+         [limits.everybody]\nquota = '{OF_ALL}/2s'\nprovider = 'ev-energy'\n"
+    );
+    for account in 0..accounts {
+        text.push_str(&format!(
+            "[accounts.a{account}]\nprovider = 'ev-energy'\nclient_id = 'client-{account}'\n\
+             client_secret = {{ env = 'SECRET' }}\nquota = '{OF_ONE}/2s'\nbase_url = '{server}'\n"
+        ));
+    }
+    fs::write(home.path().join("config.toml"), text).unwrap();
+    home
+}
+
+fn command(home: &Path, store: &str, arguments: &[&str]) -> Command {
+    let mut program = program(home);
+    program.args(["--config", "config.toml"]).args(arguments);
+    program.env("SECRET", "s3cret-of-the-client").env("STORE", store);
+    program
+}
+
+/// A worker that does not outlive its test.
+struct Hand(Child);
+
+impl Drop for Hand {
+    fn drop(&mut self) {
+        // Also one that is stopped; of one that has ended, there is nothing to kill.
+        drop(self.0.kill());
+        drop(self.0.wait());
+    }
+}
+
+fn worker(home: &Path, store: &str, log: &str) -> Hand {
+    let log = fs::File::options().create(true).append(true).open(home.join(log)).unwrap();
+    let concurrency = CONCURRENCY.to_string();
+    let mut command = command(home, store, &["worker", "--concurrency", &concurrency]);
+    Hand(command.stdout(Stdio::null()).stderr(log).spawn().unwrap())
+}
+
+fn signal(Hand(child): &Hand, signal: &str) {
+    let sent = Command::new("kill").args([signal, &child.id().to_string()]).status().unwrap();
+    assert!(sent.success());
+}
+
+async fn one<T: for<'a> tokio_postgres::types::FromSql<'a>>(client: &Client, sql: &str) -> T {
+    client.query_one(sql, &[]).await.unwrap().get(0)
+}
+
+/// Asks until something holds. The server may be away meanwhile.
+async fn until(store: &str, what: &str, patience: Duration, sql: &str) {
+    let began = Instant::now();
+    loop {
+        let connected = client(store).await;
+        if let Ok(row) = connected.query_one(sql, &[]).await
+            && row.get::<_, bool>(0)
+        {
+            return;
+        }
+        assert!(began.elapsed() < patience, "{what}: not within {patience:?}");
+        tokio::time::sleep(Duration::from_millis(300)).await;
+    }
+}
+
+const ALL_READ: &str =
+    "SELECT count(*) > 0 AND bool_and(as_of_us IS NOT NULL) FROM charging_sessions_fleet.accounts";
+
+/// That the store holds what the server has, row by row, and each record once.
+async fn is_the_truth(client: &Client, crowd: &Crowd, accounts: usize) {
+    let sql = "SELECT a.account, s.source_id, y.hash, s.revision, \
+               (SELECT count(*) FROM charging_sessions.revisions r WHERE r.session_id = s.id) \
+               FROM charging_sessions.sessions s JOIN charging_sessions.accounts a ON a.id = s.account_id \
+               JOIN charging_sessions.revisions r ON r.id = s.revision_id \
+               JOIN charging_sessions.payloads y ON y.id = r.payload_id WHERE s.missing_us IS NULL";
+    let mut kept: HashMap<String, HashMap<String, Vec<u8>>> = HashMap::new();
+    for row in client.query(sql, &[]).await.unwrap() {
+        let (account, id, hash): (String, String, Vec<u8>) = (row.get(0), row.get(1), row.get(2));
+        assert_eq!((row.get::<_, i64>(3), row.get::<_, i64>(4)), (1, 1), "{account} {id} was written twice");
+        assert!(kept.entry(account).or_default().insert(id, hash).is_none());
+    }
+    for account in 0..accounts {
+        let mut rows = kept.remove(&format!("a{account}")).unwrap_or_default();
+        for (id, record) in crowd.truth(account) {
+            let hash = rows.remove(&id).unwrap_or_else(|| panic!("a{account}: {id} is missing"));
+            assert!(hash == Hash::of(record.as_bytes()).as_bytes(), "a{account}: {id} differs");
+        }
+        assert!(rows.is_empty(), "a{account} has more than there is");
+    }
+    assert!(kept.is_empty());
+}
+
+/// What a run did to its workers.
+#[derive(Default)]
+struct Harm {
+    kills: usize,
+    stops: usize,
+    crashes: usize,
+}
+
+/// Kills, stops and takes the server away, as the seed says, until all is read.
+async fn harm(seed: u64, home: &Path, store: &str, workers: &mut [Hand], most: usize) -> Harm {
+    let crash = env::var("CHARGING_SESSIONS_TEST_POSTGRES_CRASH").ok();
+    let mut random = fastrand::Rng::with_seed(seed);
+    let mut harm = Harm::default();
+    for _ in 0..most {
+        tokio::time::sleep(Duration::from_millis(random.u64(1_500..5_000))).await;
+        if client(store).await.query_one(ALL_READ, &[]).await.is_ok_and(|row| row.get(0)) {
+            break;
+        }
+        let victim = random.usize(..workers.len());
+        match (random.u8(..6), &crash) {
+            (0..=2, _) => {
+                // It is killed as it is dropped.
+                workers[victim] = worker(home, store, &format!("worker-{victim}.log"));
+                harm.kills += 1;
+            }
+            // For so long that others take over, and then it goes on.
+            (3 | 4, _) | (_, None) => {
+                signal(&workers[victim], "-STOP");
+                tokio::time::sleep(Duration::from_millis(random.u64(12_000..17_000))).await;
+                signal(&workers[victim], "-CONT");
+                harm.stops += 1;
+            }
+            (_, Some(crash)) => {
+                let crash = crash.clone();
+                let ran = move || Command::new("sh").args(["-c", &crash]).stdout(Stdio::null()).status();
+                assert!(tokio::task::spawn_blocking(ran).await.unwrap().unwrap().success());
+                harm.crashes += 1;
+            }
+        }
+    }
+    harm
+}
+
+async fn ended(mut workers: Vec<Hand>) -> Duration {
+    let began = Instant::now();
+    for worker in &workers {
+        signal(worker, "-TERM");
+    }
+    for worker in &mut workers {
+        loop {
+            if let Some(status) = worker.0.try_wait().unwrap() {
+                assert_eq!(status.code(), Some(0));
+                break;
+            }
+            assert!(began.elapsed() < Duration::from_secs(12), "a worker does not end");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+    began.elapsed()
+}
+
+async fn trial(seed: u64, accounts: usize) {
+    let sessions = number("FLEET_SESSIONS", 300);
+    let crowd = Crowd::new(sessions, 10, "2026-11-20T12:00:00Z".parse().unwrap())
+        .latency(Duration::from_millis(50))
+        .counted_per(Duration::from_secs(2));
+    let crowd: Running<Crowd> = crowd.start().await.unwrap();
+    let store = database(&format!("fleet_{seed}_{}", std::process::id())).await;
+    let home = home(&format!("{}/v2/", crowd.origin()), accounts, "pages = 7\ntime = '5s'");
+    let began = Instant::now();
+    let mut workers: Vec<_> =
+        (0..3).map(|number| worker(home.path(), &store, &format!("worker-{number}.log"))).collect();
+    let ready = "SELECT to_regclass('charging_sessions_fleet.accounts') IS NOT NULL";
+    until(&store, "the workers begin", Duration::from_secs(60), ready).await;
+    let harm = harm(seed, home.path(), &store, &mut workers, number("FLEET_HARM", 8)).await;
+    let patience = Duration::from_secs(number("FLEET_PATIENCE", 600) as u64);
+    until(&store, "everything is read", patience, ALL_READ).await;
+    let took = began.elapsed();
+    // The last of them may still be on its way out.
+    let idle = "SELECT count(*) = 0 FROM charging_sessions_jobs._private_jobs \
+                WHERE run_at <= now() OR locked_at IS NOT NULL OR attempts >= max_attempts";
+    until(&store, "no job is left", Duration::from_secs(30), idle).await;
+    let ending = ended(workers).await;
+
+    let client = client(&store).await;
+    is_the_truth(&client, &crowd, accounts).await;
+    let waiting: i64 = one(&client, "SELECT count(*) FROM charging_sessions_jobs._private_jobs").await;
+    assert_eq!(waiting, accounts as i64, "one job of each account waits for its time");
+    let locked =
+        "SELECT count(*) FROM charging_sessions_jobs._private_job_queues WHERE locked_at IS NOT NULL";
+    assert_eq!(one::<i64>(&client, locked).await, 0);
+    let parked = "SELECT count(*) FROM charging_sessions_fleet.accounts WHERE parked_us IS NOT NULL";
+    assert_eq!(one::<i64>(&client, parked).await, 0);
+    let left = "SELECT count(*) FROM charging_sessions_fleet.workers";
+    assert_eq!(one::<i64>(&client, left).await, 0, "workers that end say so");
+    let total = async |name: &str| -> i64 {
+        let sql = format!(
+            "SELECT coalesce((SELECT value FROM charging_sessions_fleet.totals WHERE name = '{name}'), 0)"
+        );
+        one(&client, &sql).await
+    };
+    let (refused, superseded, taken) =
+        (total("refused").await, total("superseded").await, total("taken_over").await);
+    let jobs: i64 = one(&client, "SELECT sum(jobs)::bigint FROM charging_sessions_fleet.accounts").await;
+
+    assert!(crowd.most_of_one() <= OF_ONE, "{} requests of one credential in 2 s", crowd.most_of_one());
+    assert!(crowd.most_of_all() <= OF_ALL, "{} requests in 2 s", crowd.most_of_all());
+    // Each job has one page on its way.
+    let in_flight = (harm.kills + harm.stops + 3 * harm.crashes) * CONCURRENCY;
+    assert!(crowd.repeated() <= in_flight as u64, "{} pages were read again", crowd.repeated());
+    println!(
+        "| {seed} | {accounts} | {sessions} | {} | {} | {} | {jobs} | {taken} | {refused} | {superseded} | {} of {in_flight} | \
+         {} of {OF_ONE} | {} of {OF_ALL} | {:.0} s | {:.1} s |",
+        harm.kills,
+        harm.stops,
+        harm.crashes,
+        crowd.repeated(),
+        crowd.most_of_one(),
+        crowd.most_of_all(),
+        took.as_secs_f64(),
+        ending.as_secs_f64(),
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs a PostgreSQL server, and minutes; cargo xtask fleet runs it"]
+async fn workers_that_are_killed_and_stopped_end_with_the_truth() {
+    let first = number("FLEET_FIRST_SEED", 1) as u64;
+    for seed in first..first + number("FLEET_SEEDS", 1) as u64 {
+        trial(seed, number("FLEET_ACCOUNTS", 60)).await;
+    }
+}
+
+async fn ran(home: &TempDir, store: &str, arguments: &[&str]) -> Ran {
+    run_beside(command(home.path(), store, arguments)).await
+}
+
+async fn status(home: &TempDir, store: &str) -> Value {
+    let ran = ran(home, store, &["worker", "status", "--json"]).await;
+    assert_eq!(ran.code, 0, "{}", ran.err);
+    serde_json::from_str(&ran.out).unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs a PostgreSQL server; cargo xtask fleet runs it"]
+async fn a_bad_account_is_parked_blocks_nobody_and_can_be_unparked() {
+    let crowd = Crowd::new(30, 10, "2026-11-20T12:00:00Z".parse().unwrap()).start().await.unwrap();
+    let store = database(&format!("fleet_parked_{}", std::process::id())).await;
+    let home = home(&format!("{}/v2/", crowd.origin()), 2, "");
+    let path = home.path().join("config.toml");
+    let mut text = fs::read_to_string(&path).unwrap();
+    // Of these two, one is refused, and the other has the same credential.
+    for name in ["stranger", "friend"] {
+        text.push_str(&format!(
+            "[accounts.{name}]\nprovider = 'ev-energy'\nclient_id = 'nobody'\ncredential = 'shared'\n\
+             client_secret = {{ env = 'SECRET' }}\nbase_url = '{}/v2/'\n",
+            crowd.origin()
+        ));
+    }
+    fs::write(&path, text).unwrap();
+
+    let before = ran(&home, &store, &["worker", "enqueue", "a1"]).await;
+    assert!(before.code != 0 && before.err.contains("no worker has an account `a1` yet"), "{}", before.err);
+    let mut started = command(home.path(), &store, &["worker", "--metrics", "127.0.0.1:0"]);
+    let log = fs::File::create(home.path().join("log")).unwrap();
+    let worker = Hand(started.stdout(Stdio::null()).stderr(log).spawn().unwrap());
+    let read = "SELECT count(*) = 2 FROM charging_sessions_fleet.accounts WHERE as_of_us IS NOT NULL";
+    let ready = "SELECT to_regclass('charging_sessions_fleet.accounts') IS NOT NULL";
+    until(&store, "the worker begins", Duration::from_secs(60), ready).await;
+    until(&store, "the others are read", Duration::from_secs(60), read).await;
+    let parked = "SELECT count(*) = 2 FROM charging_sessions_fleet.accounts WHERE parked_us IS NOT NULL";
+    until(&store, "those are parked", Duration::from_secs(60), parked).await;
+
+    let told = status(&home, &store).await;
+    let account = |name: &str| {
+        told["accounts"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .find(|account| account["account"] == name)
+            .unwrap()
+            .clone()
+    };
+    assert!(account("a0")["lag_seconds"].is_u64() && account("a0")["next_at"].is_string(), "{told:#}");
+    assert_eq!(account("a0")["requests_left"].as_u64().map(|left| left <= OF_ONE as u64), Some(true));
+    assert!(account("stranger")["parked_because"].is_string() && account("stranger")["next_at"].is_null());
+    assert_eq!(told["workers"].as_array().unwrap().len(), 1);
+    let shown = ran(&home, &store, &["worker", "status"]).await;
+    assert!(shown.out.contains("parked since") && shown.out.contains("heartbeat"), "{}", shown.out);
+
+    // Many hints are one reading.
+    let jobs = account("a1")["jobs"].as_u64().unwrap();
+    for _ in 0..3 {
+        assert_eq!(ran(&home, &store, &["worker", "enqueue", "a0", "a1"]).await.code, 0);
+    }
+    let again = format!("SELECT jobs > {jobs} FROM charging_sessions_fleet.accounts WHERE name = 'a1'");
+    until(&store, "it is read again", Duration::from_secs(30), &again).await;
+    assert_eq!(ran(&home, &store, &["worker", "unpark", "stranger"]).await.code, 0);
+    let tried = "SELECT jobs > 1 AND parked_us IS NOT NULL FROM charging_sessions_fleet.accounts WHERE name = 'stranger'";
+    until(&store, "it is tried, and parked again", Duration::from_secs(30), tried).await;
+
+    let told = fs::read_to_string(home.path().join("log")).unwrap();
+    let address = told.split("metrics at ").nth(1).unwrap().lines().next().unwrap().to_owned();
+    let (metrics, health) =
+        tokio::task::spawn_blocking(move || (fetch(&address, "/metrics"), fetch(&address, "/health")))
+            .await
+            .unwrap();
+    assert!(health.contains("200 OK") && health.ends_with("ok\n"), "{health}");
+    for line in ["charging_sessions_worker_jobs_total", "charging_sessions_fleet_accounts_parked 2"] {
+        assert!(metrics.contains(line), "{metrics}");
+    }
+    assert!(ended(vec![worker]).await < Duration::from_secs(10));
+    let log = fs::read_to_string(home.path().join("log")).unwrap();
+    assert!(!log.contains("s3cret"), "a secret shows");
+    assert!(log.contains("account=\"stranger\""), "{log}");
+}
+
+/// An answer over HTTP, head and all.
+fn fetch(address: &str, path: &str) -> String {
+    use std::io::{Read as _, Write as _};
+    let authority = address.trim_start_matches("http://").split('/').next().unwrap();
+    let mut stream = std::net::TcpStream::connect(authority).unwrap();
+    write!(stream, "GET {path} HTTP/1.1\r\nhost: {authority}\r\nconnection: close\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    answer
+}
+
+#[tokio::test]
+async fn a_store_in_a_file_is_not_for_workers() {
+    let home = tempfile::tempdir().unwrap();
+    fs::write(home.path().join("config.toml"), "store = 'x.sqlite'\n").unwrap();
+    let ran = run_beside(command(home.path(), "", &["worker", "status"])).await;
+    assert_eq!(ran.code, 2);
+    assert!(ran.err.contains("workers share a store in a database of PostgreSQL"), "{}", ran.err);
+}
+
+#[tokio::test]
+async fn a_server_that_is_not_there_is_one_sentence() {
+    let home = home("http://127.0.0.1:9/", 1, "");
+    let ran = run_beside(command(home.path(), "postgres://u:s3cret@127.0.0.1:9/d", &["worker"])).await;
+    assert_eq!(ran.code, 1);
+    assert!(ran.err.contains("does not answer; check that the server runs"), "{}", ran.err);
+    assert_eq!(ran.err.lines().count(), 1, "{}", ran.err);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs a PostgreSQL server; cargo xtask fleet runs it"]
+async fn a_database_that_cannot_be_used_is_one_sentence() {
+    let name = format!("fleet_unusable_{}", std::process::id());
+    let store = database(&name).await;
+    let home = home("http://127.0.0.1:9/", 1, "");
+    let empty = status(&home, &store).await;
+    assert_eq!(empty["accounts"].as_array().map(Vec::len), Some(0));
+    let newer = "UPDATE charging_sessions_fleet.layout SET version = 99";
+    client(&store).await.batch_execute(newer).await.unwrap();
+    let refused = ran(&home, &store, &["worker"]).await;
+    assert_eq!((refused.code, refused.err.lines().count()), (1, 1), "{}", refused.err);
+    assert!(refused.err.contains("made by a newer release; update this program"), "{}", refused.err);
+    let store = database(&format!("{name}_read_only")).await;
+    let alter = format!("ALTER DATABASE {name}_read_only SET default_transaction_read_only = on");
+    client(&store).await.batch_execute(&alter).await.unwrap();
+    let refused = ran(&home, &store, &["worker"]).await;
+    assert_eq!((refused.code, refused.err.lines().count()), (1, 1), "{}", refused.err);
+    assert!(refused.err.contains("can only be read from"), "{}", refused.err);
+}

@@ -1,0 +1,112 @@
+//! `cargo xtask fleet`: three workers on a server of our own that are killed and stopped at random, and the server taken
+//! away from under them; afterwards the store must equal the truth.
+
+use std::{
+    fs,
+    io::{BufRead as _, BufReader},
+    path::Path,
+    process::{Command, Stdio},
+};
+
+use anyhow::{Context, Result, ensure};
+
+use crate::{ci::program, postgres};
+
+/// The page that the runs are written to, and between what.
+const PAGE: &str = "docs/fleet.md";
+const BEGIN: &str = "<!-- runs: written by `cargo xtask fleet` -->\n";
+const END: &str = "<!-- end of runs -->\n";
+const HEADER: &str = "| seed | accounts | sessions of each | kills | stops | crashes of the server | jobs | taken over | refused writes | \
+                      superseded jobs | pages read again, of those in flight | most requests of a credential in 2 s | \
+                      of all | all read after | ended within |\n|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|\n";
+
+/// How far the runs go.
+#[derive(Clone, Copy)]
+struct Distance {
+    seeds: u32,
+    first_seed: u32,
+    accounts: u32,
+    /// Records of each account.
+    sessions: u32,
+    /// How often something is done to the workers or the server, at most.
+    harm: u32,
+}
+
+/// A few accounts with much to read.
+const SMALL: Distance = Distance { seeds: 3, first_seed: 1, accounts: 60, sessions: 200, harm: 6 };
+/// Many accounts with little to read.
+const LARGE: Distance = Distance { seeds: 1, first_seed: 1001, accounts: 2000, sessions: 40, harm: 24 };
+
+/// Runs so many seeds of the small kind and of the large one, and writes what came of them.
+pub(crate) fn run(root: &Path, seeds: u32, large: u32) -> Result<()> {
+    let mut rows = trials(root, Distance { seeds, ..SMALL })?;
+    if large > 0 {
+        rows.push_str(&trials(root, Distance { seeds: large, ..LARGE })?);
+    }
+    let path = root.join(PAGE);
+    let page = fs::read_to_string(&path).with_context(|| format!("{PAGE} cannot be read"))?;
+    fs::write(&path, written(&page, &rows)?).with_context(|| format!("{PAGE} cannot be written"))
+}
+
+/// A few seeds, which is right for every change.
+pub(crate) fn short(root: &Path) -> Result<()> {
+    trials(root, SMALL).map(drop)
+}
+
+fn written(page: &str, rows: &str) -> Result<String> {
+    let begin = page.find(BEGIN).map(|at| at + BEGIN.len());
+    let places = begin.zip(page.find(END)).filter(|(begin, end)| begin <= end);
+    let (begin, end) = places.with_context(|| format!("{PAGE} has no place for the runs"))?;
+    Ok(format!("{}{HEADER}{rows}{}", &page[..begin], &page[end..]))
+}
+
+/// The rows of the table.
+fn trials(root: &Path, distance: Distance) -> Result<String> {
+    let Distance { seeds, first_seed, accounts, sessions, harm } = distance;
+    let server = postgres::Server::start(postgres::programs()?)?;
+    let mut cargo = Command::new(program());
+    cargo
+        .args(["test", "-p", "charging-sessions-cli", "--features", "fleet", "--test", "fleet"])
+        .args(["--", "--include-ignored", "--nocapture", "--test-threads=1"])
+        .env("CHARGING_SESSIONS_TEST_POSTGRES", server.address())
+        .env("CHARGING_SESSIONS_TEST_POSTGRES_CRASH", server.crash())
+        .env("FLEET_SEEDS", seeds.to_string())
+        .env("FLEET_FIRST_SEED", first_seed.to_string())
+        .env("FLEET_ACCOUNTS", accounts.to_string())
+        .env("FLEET_SESSIONS", sessions.to_string())
+        .env("FLEET_HARM", harm.to_string())
+        .env("RUST_BACKTRACE", "0")
+        .current_dir(root)
+        .stdout(Stdio::piped());
+    let mut child = cargo.spawn().context("cargo cannot be started")?;
+    let mut rows = String::new();
+    let mut whole = false;
+    for line in BufReader::new(child.stdout.take().context("no output")?).lines() {
+        let line = line?;
+        println!("{line}");
+        // What tests print begins behind their names.
+        if let Some(row) = line.find("| ").filter(|_| line.ends_with(" |")) {
+            rows.push_str(&line[row..]);
+            rows.push('\n');
+        }
+        whole |= line.starts_with("test result: ok.") && line.contains("; 0 ignored;");
+    }
+    let status = child.wait()?;
+    ensure!(status.success(), "the tests of the fleet failed; the server said:\n{}", server.log());
+    let counted = rows.lines().count();
+    ensure!(whole && counted == seeds as usize, "{counted} of {seeds} trials have run");
+    Ok(rows)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_runs_take_the_place_of_those_before() {
+        let page = format!("a\n{BEGIN}old\n{END}z\n");
+        assert_eq!(written(&page, "| 1 |\n").unwrap(), format!("a\n{BEGIN}{HEADER}| 1 |\n{END}z\n"));
+        assert!(written("no place", "").is_err());
+        assert!(written(&format!("{END}{BEGIN}"), "").is_err());
+    }
+}
