@@ -1,4 +1,6 @@
-//! `charging-sessions export`: sessions of the store as a file for programs.
+//! `charging-sessions export`: sessions of the store as a file for programs, or as many.
+
+use std::path::Path;
 
 use charging_sessions_report::{
     Choice, Record,
@@ -28,7 +30,30 @@ pub(crate) struct ExportArgs {
     file_type: Option<Kind>,
     #[command(flatten)]
     csv: CsvArgs,
+    /// Keep all sessions as Parquet files by provider and month, in the folder or the object store (`s3://`, `gs://` or
+    /// `az://`) that --output names. Only what is new is written.
+    #[arg(long, conflicts_with_all = FILTERS)]
+    partitioned: bool,
 }
+
+/// What chooses some sessions, or another file: the files of a folder are always of all.
+const FILTERS: [&str; 15] = [
+    "since",
+    "until",
+    "last",
+    "month",
+    "provider",
+    "account",
+    "vehicle",
+    "charge_point",
+    "kind",
+    "status",
+    "vanished",
+    "issues",
+    "force",
+    "file_type",
+    "csv_dialect",
+];
 
 /// Which CSV.
 #[derive(Debug, Default, clap::Args)]
@@ -124,6 +149,9 @@ impl<'a> Rows<'a> {
 }
 
 pub(crate) async fn run(args: &ExportArgs, shared: &SharedArgs) -> Result<Code, Failure> {
+    if args.partitioned {
+        return partitioned(&args.file.output, &Config::load(shared)?).await;
+    }
     let kind = Kind::of(args)?;
     let config = Config::load(shared)?;
     let store = stored::read(&config).await?;
@@ -146,4 +174,28 @@ pub(crate) async fn run(args: &ExportArgs, shared: &SharedArgs) -> Result<Code, 
         eprintln!("Wrote {}: {count} records.", args.file.output.display());
     }
     Ok(Code::Done)
+}
+
+#[cfg(feature = "lake")]
+async fn partitioned(place: &Path, config: &Config) -> Result<Code, Failure> {
+    let store = stored::read(config).await?;
+    let lake = charging_sessions_lake::Lake::open(&place.to_string_lossy())?;
+    let written = lake.write(&*store, &config.zone).await?;
+    eprintln!(
+        "{}: {} records; {} new, {} kept and {} removed of the files.",
+        place.display(),
+        written.rows,
+        written.new_files,
+        written.kept_files,
+        written.removed_files
+    );
+    Ok(Code::Done)
+}
+
+#[cfg(not(feature = "lake"))]
+async fn partitioned(_: &Path, _: &Config) -> Result<Code, Failure> {
+    Err(Failure::usage(
+        "this program was built without partitioned exports: install it with `cargo install charging-sessions-cli \
+         --features lake`, or export one file",
+    ))
 }

@@ -7,11 +7,8 @@ use crate::{exit::Failure, stored};
 
 /// A session of the store with what the store knows about it.
 pub(crate) fn record(stored: StoredSession) -> Record {
-    let mut record = Record::new(stored.session);
-    record.revision = stored.revision;
-    record.missing_since = stored.missing_since;
-    record.payload_sha256 = stored.payload.map(|hash| *hash.as_bytes());
-    record
+    let payload = stored.payload.map(|hash| *hash.as_bytes());
+    Record::stored(stored.session, stored.revision, stored.missing_since, payload)
 }
 
 /// Which records count among those that the filter lets through, whatever its window: one of another month may tell of

@@ -6,7 +6,7 @@ use charging_sessions::{
     AccountId, AssetRef, ChargingSession, ProviderId, RecordKind, SessionStatus, TimeWindow,
 };
 use charging_sessions_report::Period;
-use charging_sessions_store::{Filter, SessionStore, StoredSession};
+use charging_sessions_store::{Filter, Rows, SessionStore, StoredSession};
 use jiff::{Timestamp, tz::TimeZone};
 
 use crate::{
@@ -16,9 +16,6 @@ use crate::{
     output,
     read::Listing,
 };
-
-/// How many sessions are taken from the store at once.
-const ROWS: u32 = 1000;
 
 /// Which sessions, and how to print them.
 #[derive(Debug, clap::Args)]
@@ -132,17 +129,11 @@ pub(crate) async fn each_of(
     filter: &Filter,
     mut take: impl FnMut(StoredSession) -> Result<(), Failure>,
 ) -> Result<(), Failure> {
-    let mut after = None;
-    loop {
-        let rows = store.sessions(filter, after.as_ref(), ROWS).await?;
-        let Some(last) = rows.last() else { return Ok(()) };
-        after = Some(last.session.key().clone());
-        let full = rows.len() == ROWS as usize;
-        rows.into_iter().try_for_each(&mut take)?;
-        if !full {
-            return Ok(());
-        }
+    let mut rows = Rows::new(store, filter.clone());
+    while let Some(several) = rows.next().await? {
+        several.into_iter().try_for_each(&mut take)?;
     }
+    Ok(())
 }
 
 /// Prints sessions of the store.

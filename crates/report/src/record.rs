@@ -24,6 +24,16 @@ impl Record {
         Self { session, revision: 1, missing_since: None, payload_sha256: None }
     }
 
+    /// A session with what a store keeps beside it.
+    pub fn stored(
+        session: ChargingSession,
+        revision: u32,
+        missing_since: Option<Timestamp>,
+        payload_sha256: Option<[u8; 32]>,
+    ) -> Self {
+        Self { session, revision, missing_since, payload_sha256 }
+    }
+
     /// The hash of its payload as 64 hexadecimal digits.
     pub fn payload_hex(&self) -> Option<String> {
         use std::fmt::Write as _;

@@ -383,5 +383,52 @@ pub trait SessionStore: fmt::Debug + Send + Sync {
     async fn release(&self, lease: &dyn Lease, payloads: &[Hash]) -> Result<()>;
 }
 
+/// Sessions of a store from first to last, some at a time, in the order of keys.
+///
+/// ```
+/// # async fn example(store: &dyn charging_sessions_store::SessionStore) -> charging_sessions_core::Result<()> {
+/// use charging_sessions_store::{Filter, Rows};
+///
+/// let mut rows = Rows::new(store, Filter::default());
+/// while let Some(several) = rows.next().await? {
+///     several.iter().for_each(|row| println!("{}", row.session.key()));
+/// }
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug)]
+pub struct Rows<'a> {
+    store: &'a dyn SessionStore,
+    filter: Filter,
+    after: Option<SessionKey>,
+    ended: bool,
+}
+
+impl<'a> Rows<'a> {
+    /// How many sessions are taken from the store at once.
+    const MOST: u32 = 1000;
+
+    /// Those that the filter lets through.
+    pub fn new(store: &'a dyn SessionStore, filter: Filter) -> Self {
+        Self { store, filter, after: None, ended: false }
+    }
+
+    /// The next ones, at least one; `None` after the last.
+    ///
+    /// # Errors
+    ///
+    /// As [`SessionStore::sessions`].
+    pub async fn next(&mut self) -> Result<Option<Vec<StoredSession>>> {
+        if self.ended {
+            return Ok(None);
+        }
+        let rows = self.store.sessions(&self.filter, self.after.as_ref(), Self::MOST).await?;
+        self.ended = rows.len() < Self::MOST as usize;
+        let Some(last) = rows.last() else { return Ok(None) };
+        self.after = Some(last.session.key().clone());
+        Ok(Some(rows))
+    }
+}
+
 // The trait stays usable as `dyn`.
 const _: fn(&dyn SessionStore) = |_| {};

@@ -1,6 +1,6 @@
 //! One slice: from page to page, and whether its end was reached with everything.
 
-use std::{collections::HashSet, mem};
+use std::{collections::HashSet, mem, sync::atomic::Ordering};
 
 use charging_sessions_core::{
     ChargingSession, Cursor, Error, ErrorKind, RejectedRecord, Result, SessionKey, SessionPage, SessionQuery,
