@@ -10,7 +10,7 @@ use std::{
 use anyhow::{Context, Result, bail, ensure};
 use tempfile::TempDir;
 
-use crate::{bench, browser, codegen, endurance, fleet, foreign, postgres, prism, tidy};
+use crate::{bench, browser, codegen, endurance, fleet, foreign, lake, postgres, prism, tidy};
 
 /// One line of the whole check.
 struct Step {
@@ -51,6 +51,7 @@ const STEPS: &[Step] = &[
     step("a fleet of workers", fleet::short),
     step("endurance, over a short distance", endurance::short),
     step("benchmarks, over a short distance", bench::short),
+    step("partitioned exports in DuckDB and DataFusion", lake::run),
     Step { name: "documents of vendors", run: vendor_documents, npm: true },
     Step { name: "adapters against Prism", run: prism::run, npm: true },
     Step { name: "reports in a browser", run: browser::run, npm: true },

@@ -9,9 +9,11 @@ mod endurance;
 mod fetch_spec;
 mod fleet;
 mod foreign;
+mod lake;
 mod new_provider;
 mod postgres;
 mod prism;
+mod python;
 mod tidy;
 
 use std::{
@@ -94,6 +96,8 @@ enum Task {
         #[arg(long, default_value_t = 2)]
         large: u32,
     },
+    /// Read partitioned exports by the engines that docs/lake.md names, from a folder and from an object store.
+    Lake,
     /// List what is untidy; fail if anything is.
     Tidy,
     /// Run everything that must hold.
@@ -138,6 +142,7 @@ fn run(arguments: Arguments) -> Result<()> {
         Task::Postgres => postgres::run(&root),
         Task::Endurance => endurance::run(&root),
         Task::Fleet { seeds, large } => fleet::run(&root, seeds, large),
+        Task::Lake => lake::run(&root),
         Task::Tidy => tidy::run(&root),
         Task::Ci { skip_npm } => ci::run(&root, skip_npm),
     }

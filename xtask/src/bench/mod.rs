@@ -7,7 +7,6 @@ mod document;
 mod growth;
 mod latency;
 mod parts;
-mod python;
 mod size;
 mod table;
 mod throughput;
@@ -17,7 +16,8 @@ use std::{path::Path, time::Duration};
 use anyhow::{Context, Result};
 use clap::{Args, ValueEnum};
 
-use self::{child::Programs, python::Python};
+use self::child::Programs;
+use crate::python::Python;
 
 /// What is measured, and how long.
 #[derive(Args)]
@@ -79,7 +79,7 @@ pub(crate) fn run(root: &Path, options: &Options) -> Result<()> {
 fn measure(root: &Path, programs: &Programs, part: Part, options: &Options) -> Result<String> {
     match part {
         Part::Throughput => {
-            let python = if options.rust_only { None } else { Some(Python::install(root)?) };
+            let python = if options.rust_only { None } else { Some(python(root)?) };
             let (rounds, sessions) = (options.rounds.into(), usize::try_from(options.sessions)?);
             let distance = throughput::Distance { rounds, sessions, vehicles: 10 };
             throughput::run(root, programs, python.as_ref(), distance)
@@ -122,4 +122,10 @@ mod tests {
             document::check(root, name.get_name()).unwrap();
         }
     }
+}
+
+/// The Python of the contenders that are written in it.
+fn python(root: &Path) -> Result<Python> {
+    let without = Some("leave out the contenders in Python with --rust-only");
+    Python::install(&root.join("tests/benchmarks/python/requirements.txt"), without)
 }

@@ -10,9 +10,9 @@ use anyhow::Result;
 use super::{
     account::{Home, ORGANISATION, check},
     child::{Programs, Server, Used},
-    python::Python,
     table::{Each, Table, figure, verdict},
 };
+use crate::python::Python;
 
 /// Who reads, and how the sessions then lie in the file.
 struct Contender {

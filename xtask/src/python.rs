@@ -1,4 +1,4 @@
-//! A Python with what the scripts of tests/benchmarks/python need, kept from one time to the next.
+//! A Python with the packages that some scripts need, kept from one time to the next.
 
 use std::{
     env, fs,
@@ -15,12 +15,11 @@ use crate::ci::{Program, succeed};
 pub(crate) struct Python(PathBuf);
 
 impl Python {
-    /// Makes the environment, unless it is there with the same packages.
-    pub(crate) fn install(root: &Path) -> Result<Self> {
-        let requirements = root.join("tests/benchmarks/python/requirements.txt");
-        let text = fs::read(&requirements).context("requirements.txt cannot be read")?;
+    /// Makes the environment with the packages of this file, unless it is there. `without` says how to do without it.
+    pub(crate) fn install(requirements: &Path, without: Option<&'static str>) -> Result<Self> {
+        let text = fs::read(requirements).context("requirements.txt cannot be read")?;
         let hash: String = Sha256::digest(&text).iter().take(6).map(|byte| format!("{byte:02x}")).collect();
-        let folder = cache()?.join(format!("benchmarks-{hash}"));
+        let folder = cache()?.join(format!("python-{hash}"));
         let python = folder.join("bin/python");
         // Written last, so that what was broken off is made anew.
         let done = folder.join("done");
@@ -32,14 +31,13 @@ impl Python {
                 make.status().is_ok_and(|status| status.success())
             };
             if !make() {
-                let without = Some("leave out the contenders in Python with --rust-only");
                 Program { name: "Python with venv", packages: &["python3", "python3-venv"], without }
                     .install()?;
                 ensure!(make(), "`python3 -m venv` fails although python3-venv is installed");
             }
             let mut pip = Command::new(&python);
             pip.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "-r"])
-                .arg(&requirements);
+                .arg(requirements);
             succeed(&mut pip, "pip install")?;
             fs::write(&done, "").context("the folder of the cache cannot be written to")?;
         }
