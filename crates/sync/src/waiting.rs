@@ -19,7 +19,7 @@ use crate::locked;
 const MOST_PAGES: u64 = 10;
 /// How many records are written at once at most, unless one page has more. As many again may be waiting meanwhile. A
 /// record takes about four kilobytes, so this is what bounds the memory of a slice.
-const MOST_RECORDS: usize = 1000;
+const MOST_RECORDS: usize = 500;
 
 /// Pages of one listing in a row, as one batch.
 pub(crate) struct Pages {

@@ -6,7 +6,7 @@ use std::{
     sync::{
         OnceLock,
         atomic::{AtomicBool, Ordering},
-        mpsc::sync_channel,
+        mpsc::{channel, sync_channel},
     },
     thread,
 };
@@ -22,7 +22,7 @@ use crate::{
 
 /// How many records are handed over at once: enough that the hand-over is not felt, and few enough that what was made is
 /// still in the cache of the processor.
-const CHUNK: usize = 64;
+const CHUNK: usize = 32;
 /// Up to how many records a thread would cost more than it saves: one page of most providers.
 const FEW: usize = 256;
 /// How many chunks may wait.
@@ -89,12 +89,12 @@ pub(super) fn each<'a>(
     mut write: impl FnMut(Prepared<'a>, &mut Vec<u8>) -> Result<(), Failure>,
 ) -> Result<(), Failure> {
     let mut packer = None;
-    let mut prepare = |chunk: &[&'a ChargingSession]| {
+    let mut prepare = |chunk: &[&'a ChargingSession], mut text: Vec<u8>| {
         let keeps = outlook.keeps.load(Ordering::Relaxed);
         if let (None, Some(example)) = (&packer, outlook.example.get()) {
             packer = Packer::like(example.as_bytes());
         }
-        let mut text = Vec::with_capacity(chunk.len() * 2048);
+        text.clear();
         let prepared = |session: &&'a ChargingSession| {
             let mut prepared = Prepared::new(session, &mut text);
             prepared.kept = keeps.then(|| prepared.kept(&mut text, packer.as_mut()));
@@ -103,20 +103,27 @@ pub(super) fn each<'a>(
         let prepared: Vec<_> = chunk.iter().map(prepared).collect();
         (prepared, text)
     };
+    // Gives the text back, to be used for another chunk.
     let mut write_all = |(prepared, mut text): (Vec<Prepared<'a>>, Vec<u8>)| {
-        prepared.into_iter().try_for_each(|prepared| write(prepared, &mut text))
+        prepared.into_iter().try_for_each(|prepared| write(prepared, &mut text))?;
+        Ok(text)
     };
     if sessions.len() <= FEW {
-        return sessions.chunks(CHUNK).try_for_each(|chunk| write_all(prepare(chunk)));
+        let write_chunk = |text, chunk: &[_]| write_all(prepare(chunk, text));
+        return sessions.chunks(CHUNK).try_fold(Vec::new(), write_chunk).map(drop);
     }
     thread::scope(|scope| {
         let (send, receive) = sync_channel(WAITING);
+        let (give_back, used) = channel();
         scope.spawn(move || {
+            let prepare = |chunk| send.send(prepare(chunk, used.try_recv().unwrap_or_default()));
             // Whoever does not take more has failed.
-            let _ = sessions.chunks(CHUNK).try_for_each(|chunk| send.send(prepare(chunk)));
+            let _ = sessions.chunks(CHUNK).try_for_each(prepare);
         });
         for _ in sessions.chunks(CHUNK) {
-            write_all(receive.recv().map_err(|e| Failure::Refused(stopped().with_source(e)))?)?;
+            let prepared = receive.recv().map_err(|e| Failure::Refused(stopped().with_source(e)))?;
+            // Nobody takes the last ones.
+            let _ = give_back.send(write_all(prepared)?);
         }
         Ok(())
     })

@@ -562,8 +562,8 @@ impl Pen<'_> {
     fn repeat(&mut self, known: &Known, reason: Reason, missing_us: Option<i64>) -> rusqlite::Result<()> {
         self.writing.run(
             "INSERT INTO revisions (id, session_id, number, before_id, at_us, reason, content, payload_id, \
-             mapping_version, record) SELECT ?, session_id, number + 1, id, ?, ?, content, payload_id, mapping_version, record \
-             FROM revisions WHERE id = ?",
+             mapping_version, record) SELECT ?, session_id, number + 1, id, ?, ?, content, payload_id, \
+             mapping_version, record FROM revisions WHERE id = ?",
             params![self.next_revision, self.at_us, reason.as_str(), known.revision_id],
         )?;
         self.writing.run(
