@@ -33,6 +33,7 @@ pub(crate) struct Programs {
 impl Programs {
     /// Builds them, for release or as for tests.
     pub(crate) fn build(root: &Path, release: bool) -> Result<Self> {
+        eprintln!("building the program and what it is measured with");
         // One after the other, so that our program is not built with features that only the others ask for.
         for package in ["charging-sessions-cli", "workspace-benchmarks"] {
             let mut cargo = Command::new(program());

@@ -45,10 +45,11 @@ fn measured_on() -> String {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let load = file("/proc/loadavg").split_whitespace().next().unwrap_or("unknown").to_owned();
     let kernel = said("uname", &["-sr"]);
-    let rust = said("rustc", &["--version"]);
+    let (rust, python) = (said("rustc", &["--version"]), said("python3", &["--version"]));
     let revision = said("git", &["rev-parse", "--short", "HEAD"]);
     format!(
-        "Measured on {}, revision {revision}, {cores} cores of {processor}, {kernel}, {rust}, {}. Load at the end: {load}.",
+        "Measured on {} with version {}, revision {revision}, on {cores} cores of {processor}, {kernel}, {rust}, {python}. \
+         Load at the end: {load}.",
         Offset::UTC.to_datetime(Timestamp::now()).date(),
         env!("CARGO_PKG_VERSION"),
     )

@@ -17,6 +17,10 @@ const CONCURRENCY: usize = 4;
 /// What is asked for, at most, of the time that the limits allow.
 const GOAL: f64 = 1.1;
 
+/// How much less than the span of a quota the server watches. Our side counts when a request starts, the server when it
+/// looks at it, and the first one has to connect before.
+const ON_THE_WAY: Duration = Duration::from_millis(10);
+
 /// One listing, or one walk.
 struct Course {
     name: String,
@@ -33,6 +37,9 @@ pub(crate) struct Distance {
     pub(crate) assets: usize,
     /// Pages of the account with a quota, and how many requests that is in how long a time.
     pub(crate) bursts: (usize, usize, Duration),
+    /// Whether it is an error that the quota was exceeded. On a machine that is busy with other things, a request may be
+    /// on its way for long, and then the server counts another one than we do.
+    pub(crate) strict: bool,
 }
 
 pub(crate) fn run(programs: &Programs, distance: Distance) -> Result<String> {
@@ -46,17 +53,18 @@ pub(crate) fn run(programs: &Programs, distance: Distance) -> Result<String> {
         "goal ≤ 1.1",
     ]);
     for course in courses(distance) {
-        course.run(programs, &mut table)?;
+        course.run(programs, distance.strict, &mut table)?;
     }
     Ok(format!(
         "The server waits 50 ms before each answer and counts requests. The limit is computed: all requests, divided by \
          the {CONCURRENCY} that may be in flight, times 50 ms; with a quota, the instant at which it lets the last burst \
-         begin, and the time of that burst. A run that asked more often than its quota allows in any stretch of time fails.\n\n\
+         begin, and the time of that burst. A run that asked more often than its quota allows in any stretch \
+         of time, less 10 ms on the way, fails.\n\n\
          {table}"
     ))
 }
 
-fn courses(Distance { pages, assets, bursts: (quota_pages, quota, span) }: Distance) -> [Course; 3] {
+fn courses(Distance { pages, assets, bursts: (quota_pages, quota, span), .. }: Distance) -> [Course; 3] {
     let words = |words: &[(&str, usize)]| {
         words.iter().flat_map(|(name, value)| [format!("--{name}"), value.to_string()]).collect::<Vec<_>>()
     };
@@ -79,14 +87,17 @@ fn courses(Distance { pages, assets, bursts: (quota_pages, quota, span) }: Dista
         Course {
             name: format!("{quota_pages} pages with a quota of {quota} in {} s", span.as_secs()),
             provider: "ev-energy",
-            server: words(&[("sessions", quota_pages * 100), ("span", span.as_millis() as usize)]),
+            server: words(&[
+                ("sessions", quota_pages * 100),
+                ("span", (span - ON_THE_WAY).as_millis() as usize),
+            ]),
             quota: Some((quota, span)),
         },
     ]
 }
 
 impl Course {
-    fn run(&self, programs: &Programs, table: &mut Table) -> Result<()> {
+    fn run(&self, programs: &Programs, strict: bool, table: &mut Table) -> Result<()> {
         let mut words = vec!["--provider".to_owned(), self.provider.to_owned()];
         words.extend(["--latency".to_owned(), WAIT.as_millis().to_string()]);
         words.extend(self.server.iter().cloned());
@@ -104,7 +115,7 @@ impl Course {
         let most = match self.quota {
             Some((quota, span)) => {
                 ensure!(
-                    asked.most_in_span <= quota,
+                    asked.most_in_span <= quota || !strict,
                     "{} requests came within {} s, and the quota is {quota}",
                     asked.most_in_span,
                     span.as_secs()
