@@ -10,7 +10,7 @@ use std::{
 use anyhow::{Context, Result, bail, ensure};
 use tempfile::TempDir;
 
-use crate::{browser, codegen, endurance, foreign, postgres, prism, tidy};
+use crate::{browser, codegen, endurance, foreign, fuzz, postgres, prism, supply, tidy};
 
 /// One line of the whole check.
 struct Step {
@@ -43,12 +43,15 @@ const STEPS: &[Step] = &[
     }),
     step("generated code is current", |root| codegen::run(root, &[], true)),
     step("tidy", tidy::run),
+    step("dependencies are allowed", supply::deny),
+    step("dependencies are used", supply::unused),
     step("core does no I/O", core_is_pure),
     step("one adapter brings no other", adapters_stand_alone),
     step("reqwest can be left out", reqwest_is_optional),
     step("one store brings no other", stores_stand_alone),
     step("the store on PostgreSQL", postgres::run),
     step("endurance, over a short distance", endurance::short),
+    step("any bytes, for a moment", fuzz::short),
     Step { name: "documents of vendors", run: vendor_documents, npm: true },
     Step { name: "adapters against Prism", run: prism::run, npm: true },
     Step { name: "reports in a browser", run: browser::run, npm: true },

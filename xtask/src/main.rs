@@ -7,10 +7,13 @@ mod compile_time;
 mod endurance;
 mod fetch_spec;
 mod foreign;
+mod fuzz;
 mod new_provider;
 mod postgres;
 mod prism;
+mod supply;
 mod tidy;
+mod tools;
 
 use std::{
     path::{Path, PathBuf},
@@ -81,6 +84,16 @@ enum Task {
     Postgres,
     /// Kill the program, cut it off, fill its disk, and give it a million sessions. Takes minutes, and root for the disk.
     Endurance,
+    /// Give any bytes to whatever reads what others send, and keep those that break it. Needs a C++ compiler.
+    Fuzz {
+        /// Which of the programs below tests/fuzz/targets; all unless named.
+        targets: Vec<String>,
+        /// How long each is run.
+        #[arg(long, default_value_t = 300)]
+        seconds: u32,
+    },
+    /// Write what the program consists of to target/bom/.
+    Sbom,
     /// List what is untidy; fail if anything is.
     Tidy,
     /// Run everything that must hold.
@@ -123,6 +136,8 @@ fn run(arguments: Arguments) -> Result<()> {
         Task::CompileTime { providers } => compile_time::run(&root, &providers),
         Task::Postgres => postgres::run(&root),
         Task::Endurance => endurance::run(&root),
+        Task::Fuzz { targets, seconds } => fuzz::run(&root, &targets, seconds),
+        Task::Sbom => supply::bill_of_materials(&root),
         Task::Tidy => tidy::run(&root),
         Task::Ci { skip_npm } => ci::run(&root, skip_npm),
     }
