@@ -97,6 +97,7 @@ pub(crate) fn run(root: &Path, targets: &[String], seconds: u32) -> Result<()> {
                 "-max_len=65536",
                 "-verbosity=0",
                 "-print_final_stats=1",
+                "-print_funcs=0",
             ])
             .arg(format!("-artifact_prefix={}/{target}-", found.display()))
             .env("RUSTC_BOOTSTRAP", "1")

@@ -17,9 +17,7 @@ pub(crate) fn deny(root: &Path) -> Result<()> {
     let tool = tools::DENY.path()?;
     let check = |what: &[&str]| {
         let mut deny = Command::new(&tool);
-        deny.args(["check", "--hide-inclusion-graph"])
-            .args(what)
-            .current_dir(root);
+        deny.args(["check", "--hide-inclusion-graph"]).args(what).current_dir(root);
         deny
     };
     succeed(&mut check(&["bans", "licenses", "sources"]), "cargo deny check bans licenses sources")?;
