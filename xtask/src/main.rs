@@ -9,12 +9,15 @@ mod endurance;
 mod fetch_spec;
 mod fleet;
 mod foreign;
+mod fuzz;
 mod lake;
 mod new_provider;
 mod postgres;
 mod prism;
 mod python;
+mod supply;
 mod tidy;
+mod tools;
 
 use std::{
     path::{Path, PathBuf},
@@ -98,6 +101,16 @@ enum Task {
     },
     /// Read partitioned exports by the engines that docs/lake.md names, from a folder and from an object store.
     Lake,
+    /// Give any bytes to whatever reads what others send, and keep those that break it. Needs a C++ compiler.
+    Fuzz {
+        /// Which of the programs below tests/fuzz/targets; all unless named.
+        targets: Vec<String>,
+        /// How long each is run.
+        #[arg(long, default_value_t = 300)]
+        seconds: u32,
+    },
+    /// Write what the program consists of to target/bom/.
+    Sbom,
     /// List what is untidy; fail if anything is.
     Tidy,
     /// Run everything that must hold.
@@ -143,6 +156,8 @@ fn run(arguments: Arguments) -> Result<()> {
         Task::Endurance => endurance::run(&root),
         Task::Fleet { seeds, large } => fleet::run(&root, seeds, large),
         Task::Lake => lake::run(&root),
+        Task::Fuzz { targets, seconds } => fuzz::run(&root, &targets, seconds),
+        Task::Sbom => supply::bill_of_materials(&root),
         Task::Tidy => tidy::run(&root),
         Task::Ci { skip_npm } => ci::run(&root, skip_npm),
     }

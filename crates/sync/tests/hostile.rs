@@ -28,8 +28,8 @@ use subject::{Outcome, Subject};
 const DOCUMENT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/faults.md");
 const TABLE: &str = "| what happens | once | for as long as it is asked |\n|---|---|---|\n";
 const BROKEN: &str = "BROKEN";
-/// How many cases of one provider run at the same time. They wait for each other on a small machine.
-const AT_ONCE: usize = 4;
+/// How many cases of one provider run at the same time. Most of them wait.
+const AT_ONCE: usize = 6;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_sync_ends_whole_or_with_one_error_and_a_place_to_go_on_from() {

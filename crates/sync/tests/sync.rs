@@ -6,7 +6,7 @@ use std::{
     future::Future,
     num::NonZeroUsize,
     pin::{Pin, pin},
-    sync::{Arc, Mutex},
+    sync::{Arc, Mutex, atomic::Ordering},
     task::{Context, Poll},
     time::Duration,
 };
@@ -383,8 +383,12 @@ async fn a_listing_that_is_counted_is_read_in_one_piece() {
     assert_eq!(in_pieces(&subject, subject.sync().most_pages(1)).await, 1);
     // One that was interrupted cannot be proven, so it is read anew, in one piece as well.
     subject.store = Arc::new(SqliteStore::open_in_memory().unwrap());
-    let stopped = stopped_after(&subject.sync(), 1).run().await.unwrap();
+    let paced = Paced::new(subject.source.clone());
+    subject.source = paced.clone();
+    paced.give(1);
+    let stopped = stopped_at_once(&subject.sync()).run().await.unwrap();
     assert!(!stopped.complete && !stopped.more, "{stopped}");
+    paced.give(usize::MAX);
     assert!(in_pieces(&subject, subject.sync().most_pages(1)).await <= 3);
 }
 
