@@ -14,6 +14,9 @@ use super::{
 };
 use crate::{exit::Failure, provider::Provider};
 
+/// The keys of an account that are for workers alone.
+pub(super) const KEYS: [&str; 2] = ["every", "credential"];
+
 /// What `[worker]` says.
 #[derive(Clone, Debug, Default)]
 #[cfg_attr(not(feature = "fleet"), allow(dead_code, reason = "only workers ask"))]

@@ -360,7 +360,7 @@ fn read_account(
             return Err(file.wrong(key.span(), format!("`{}` is for {} only", key.get_ref(), owner.title())));
         }
     }
-    table.only(&keys(provider))?;
+    table.only(&[keys(provider), fleet::KEYS.to_vec()].concat())?;
     let elsewhere = ["base_url", "token_url", "plain_http", "sessions_url", "cdrs_url"];
     if let Some(key) = elsewhere.iter().find(|key| !trusted && table.get(key).is_some()) {
         return Err(table.wrong(key, untrusted(key)));

@@ -88,17 +88,8 @@ pub(crate) struct Options {
 }
 
 /// The keys of an account that every provider has.
-const COMMON: [&str; 9] = [
-    "provider",
-    "client_id",
-    "client_secret",
-    "base_url",
-    "token_url",
-    "quota",
-    "since",
-    "every",
-    "credential",
-];
+const COMMON: [&str; 7] =
+    ["provider", "client_id", "client_secret", "base_url", "token_url", "quota", "since"];
 
 /// The keys of one provider alone.
 const OWN: [(&str, Provider); 20] = [

@@ -268,11 +268,11 @@ fn mistakes_of_a_file_are_told_with_their_line() {
         ("\nstor = 'x'", "c.toml:2: unknown key `stor`: did you mean `store`?"),
         (
             "frequency = 3",
-            "c.toml:1: unknown key `frequency`: known are `store`, `store_url`, `time_zone`, `reimbursement` and `accounts`",
+            "c.toml:1: unknown key `frequency`: known are `store`, `store_url`, `time_zone`, `reimbursement`, `worker`, `limits` and `accounts`",
         ),
         (
             "\"a\\u001bb\" = 3",
-            "c.toml:1: unknown key `a\\u{1b}b`: known are `store`, `store_url`, `time_zone`, `reimbursement` and `accounts`",
+            "c.toml:1: unknown key `a\\u{1b}b`: known are `store`, `store_url`, `time_zone`, `reimbursement`, `worker`, `limits` and `accounts`",
         ),
         ("time_zone = 'Mars/Base'", "c.toml:1: `time_zone` must be an IANA name such as Europe/London"),
         ("accounts = 'home'", "c.toml:1: `accounts` must be a table, not text"),
