@@ -104,7 +104,8 @@ async fn work(args: &WorkerArgs, config: Config) -> Result<Code, Failure> {
     config.named(&[])?;
     let settings = settings(args, &config);
     let id = Worker::new_id();
-    let options = options(&config).await?.application(Worker::application(&id));
+    // A worker that is stopped while it writes keeps the others waiting until they hold it to be dead.
+    let options = options(&config).await?.application(Worker::application(&id)).lock_wait(Worker::LOCK_WAIT);
     // Each job writes over one connection at a time.
     let own = options.clone().connections(settings.concurrency + 1);
     let store: Arc<dyn SessionStore> =

@@ -93,6 +93,10 @@ enum End {
 }
 
 impl Worker {
+    /// How long a write to the store should wait for another: longer than it takes until a worker that was stopped in the
+    /// middle of one is held to be dead, and its connections are ended.
+    pub const LOCK_WAIT: Duration = Duration::from_secs(30);
+
     /// The name of all connections of a worker, by which the others end them when it is dead. The store that its accounts
     /// are written to has to be opened with it.
     pub fn application(id: &str) -> String {

@@ -20,6 +20,9 @@ const SCHEMA: &str = "charging_sessions";
 /// How many connections are kept at most, besides one for each lease.
 const CONNECTIONS: usize = 8;
 
+/// How long a write waits for another one.
+const LOCK_WAIT: Duration = Duration::from_secs(10);
+
 /// How long it may take until a connection is made, signed in and all.
 pub(super) const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -36,12 +39,19 @@ pub struct PostgresOptions {
     schema: String,
     connections: usize,
     application: Option<String>,
+    lock_wait: Duration,
 }
 
 impl PostgresOptions {
     /// The store in the schema `charging_sessions` of this database.
     pub fn new(url: SecretString) -> Self {
-        Self { url, schema: SCHEMA.to_owned(), connections: CONNECTIONS, application: None }
+        Self {
+            url,
+            schema: SCHEMA.to_owned(),
+            connections: CONNECTIONS,
+            application: None,
+            lock_wait: LOCK_WAIT,
+        }
     }
 
     /// Takes another schema, so that one database holds several stores: lower-case letters, digits and `_`, at most
@@ -57,6 +67,15 @@ impl PostgresOptions {
     #[must_use]
     pub fn application(mut self, name: impl Into<String>) -> Self {
         self.application = Some(name.into());
+        self
+    }
+
+    /// Lets a write wait for so long until another one is done, instead of 10 seconds. Who ends the connections of others
+    /// that do not answer wants more than it takes to do so, because a writer that was stopped in the middle keeps all
+    /// from writing.
+    #[must_use]
+    pub fn lock_wait(mut self, wait: Duration) -> Self {
+        self.lock_wait = wait;
         self
     }
 
@@ -151,6 +170,7 @@ pub(super) struct Way {
     pub(super) name: Name,
     pub(super) connections: usize,
     read_only: bool,
+    lock_wait: Duration,
 }
 
 impl Way {
@@ -209,7 +229,14 @@ impl Way {
             database: config.get_dbname().or(config.get_user()).unwrap_or("of the user").to_owned(),
             server: server(&config),
         };
-        Ok(Self { config, tls, name, connections: options.connections, read_only })
+        Ok(Self {
+            config,
+            tls,
+            name,
+            connections: options.connections,
+            read_only,
+            lock_wait: options.lock_wait,
+        })
     }
 
     /// Connections that are made when they are asked for.
@@ -228,9 +255,10 @@ impl Way {
     pub(super) fn config(&self) -> Config {
         // A writer that is stopped in the middle must not keep its locks for ever. And a plan that was made for a table
         // while it was nearly empty must not be kept: each is made for the rows that there are.
-        self.with(
-            "-c lock_timeout=10s -c idle_in_transaction_session_timeout=60s -c plan_cache_mode=force_custom_plan",
-        )
+        self.with(&format!(
+            "-c lock_timeout={} -c idle_in_transaction_session_timeout=60s -c plan_cache_mode=force_custom_plan",
+            self.lock_wait.as_millis().clamp(1, i32::MAX as u128)
+        ))
     }
 
     fn with(&self, settings: &str) -> Config {
