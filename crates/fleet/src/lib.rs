@@ -232,7 +232,7 @@ impl Fleet {
             let Some(row) = t.query_opt(sql, &[&account]).await? else { return Ok(false) };
             if row.try_get(1)? {
                 let sql = "UPDATE accounts SET parked_us = NULL, parked_reason = NULL, failures = 0, \
-                           failing_since_us = NULL WHERE name = $1";
+                           failing_since_us = NULL, chain_us = NULL WHERE name = $1";
                 t.execute(sql, &[&account]).await?;
                 self.add_job(&t, account, row.try_get(0)?, None, true).await?;
             }

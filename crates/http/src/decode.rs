@@ -42,8 +42,8 @@ pub struct Decodable<T> {
 
 impl<T> Decoded<T> {
     /// Takes the identifier out of each record with `id`, and rejects those without one as
-    /// [`IssueCode::ID_MISSING`]. `at` is the JSON pointer of the array, as for [`records`]. The page has no sessions yet;
-    /// what was rejected is in it, with `context`.
+    /// [`IssueCode::ID_MISSING`]. `at` is the JSON pointer of the array, as for [`records`]. The page has no sessions yet,
+    /// and room for them; what was rejected is in it, with `context`.
     pub fn identified(
         self,
         at: &str,
@@ -52,6 +52,8 @@ impl<T> Decoded<T> {
     ) -> (Vec<(String, Decodable<T>)>, SessionPage) {
         let (records, rejected) = self.named(at, id);
         let mut page = SessionPage::default();
+        // At once, because a session is large.
+        page.sessions.reserve_exact(records.len());
         page.rejected.extend(rejected.into_iter().map(|record| record.with_context(context)));
         (records, page)
     }

@@ -93,8 +93,6 @@ impl Mapping {
         context.parties.user_id.clone_from(&self.user_id);
         context.parties.vehicle = self.vehicle_id.as_deref().map(Vehicle::of);
         let (records, mut page) = decoded.identified(at, &context, |record| record.id.take());
-        // Once, because a session is large.
-        page.sessions.reserve_exact(records.len());
         for (id, record) in records {
             ids[record.index] = Some(id.clone());
             page.sessions.push(self.session(id, record, &context));
