@@ -27,7 +27,9 @@ pub(super) const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 pub(super) fn configure(connection: &Connection, cache_kib: u32) -> rusqlite::Result<()> {
     connection.busy_timeout(BUSY_TIMEOUT)?;
     connection.set_prepared_statement_cache_capacity(64);
-    connection.pragma_update(None, "cache_size", -i64::from(cache_kib))?;
+    // In pages. SQLite takes kibibytes, too, but reckons them by the size of pages before it has seen the file, which is
+    // half of ours: the cache would be twice as large.
+    connection.pragma_update(None, "cache_size", cache_kib / (PAGE_SIZE / 1024))?;
     // What belongs together is written together, and `verify` looks for what does not. To look for it with each row
     // would be four more searches for a record.
     connection.pragma_update(None, "foreign_keys", false)?;
