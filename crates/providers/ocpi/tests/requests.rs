@@ -103,7 +103,11 @@ async fn parties_that_cannot_be_read_are_told_of_in_a_sentence() {
             ErrorKind::Config,
             "speaks 2.0, 2.1.1, 2.2.1, 3.0, and we 2.3.0",
         ),
-        (error(config(), "[]", "null").await, ErrorKind::Config, "speaks no version, and we 2.1.1, 2.2.1 and 2.3.0"),
+        (
+            error(config(), "[]", "null").await,
+            ErrorKind::Config,
+            "speaks no version, and we 2.1.1, 2.2.1 and 2.3.0",
+        ),
         (
             error(config(), VERSIONS, "null").await,
             ErrorKind::Config,
