@@ -276,7 +276,7 @@ impl Copy {
         };
         has(
             "Cargo.toml",
-            "members = [\n  \"crates/core\",\n  \"crates/http\",\n  \"crates/providers/acme-grid\",\n",
+            "members = [\n  \"crates/core\",\n  \"crates/fleet\",\n  \"crates/http\",\n  \"crates/lake\",\n  \"crates/providers/acme-grid\",\n",
         );
         has("crates/charging-sessions/Cargo.toml", "\nacme-grid = [\"dep:charging-sessions-acme-grid\"]\n");
         has("crates/charging-sessions/src/lib.rs", "pub use charging_sessions_acme_grid as acme_grid;\n");

@@ -1,7 +1,7 @@
 //! What every answer is wrapped in, and what its status says: success in HTTP is none yet.
 
 use charging_sessions_core::{Error, ErrorKind, Problem, Result};
-use charging_sessions_http::{self as http, Bytes, Dialect, RawValue, Response};
+use charging_sessions_http::{self as http, Bytes, Dialect, RawRecords, RawValue, Response};
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::Value;
 
@@ -25,7 +25,7 @@ struct Data<T> {
 struct Records<'a> {
     // Null is an empty list. An answer without it is something else.
     #[serde(borrow, deserialize_with = "Option::deserialize")]
-    data: Option<Vec<&'a RawValue>>,
+    data: Option<RawRecords<'a>>,
 }
 
 /// The records of a list.
@@ -35,8 +35,11 @@ struct Records<'a> {
 /// [`ErrorKind::Protocol`] if the body is no such list, or what its status stands for if that is no success.
 pub(crate) fn records(body: &Bytes) -> Result<Vec<&RawValue>> {
     check(body)?;
-    http::json(body).map(|Records { data }| data.unwrap_or_default())
+    http::json(body).map(|Records { data }| data.unwrap_or_default().into())
 }
+
+/// The longest answer that is no list of records, in bytes. What is made of it is many times as large.
+const LONGEST: usize = 1 << 20;
 
 /// What the answer holds; nothing, if there are no data in it.
 ///
@@ -44,6 +47,10 @@ pub(crate) fn records(body: &Bytes) -> Result<Vec<&RawValue>> {
 ///
 /// As for [`records`].
 pub(crate) fn data<T: DeserializeOwned + Default>(body: &Bytes) -> Result<T> {
+    if body.len() > LONGEST {
+        let text = format!("the answer is longer than {LONGEST} bytes, which no list of versions is");
+        return Err(Error::new(ErrorKind::Protocol, text));
+    }
     check(body)?;
     http::json(body).map(|Data { data }| data.unwrap_or_default())
 }
