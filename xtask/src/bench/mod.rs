@@ -110,6 +110,12 @@ pub(crate) fn short(root: &Path) -> Result<()> {
     Ok(())
 }
 
+/// The Python of the contenders that are written in it.
+fn python(root: &Path) -> Result<Python> {
+    let without = Some("leave out the contenders in Python with --rust-only");
+    Python::install(&root.join("tests/benchmarks/python/requirements.txt"), without)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -122,10 +128,4 @@ mod tests {
             document::check(root, name.get_name()).unwrap();
         }
     }
-}
-
-/// The Python of the contenders that are written in it.
-fn python(root: &Path) -> Result<Python> {
-    let without = Some("leave out the contenders in Python with --rust-only");
-    Python::install(&root.join("tests/benchmarks/python/requirements.txt"), without)
 }
