@@ -405,7 +405,8 @@ async fn dropped_again_and_again<S: Counted>(subject: &Subject<S>, sync: Account
             }
         }
     }
-    assert!(dropped > 5, "{dropped}");
+    // How often a run is polled depends on how fast answers come; that it was dropped at all is what counts.
+    assert!(dropped > 2, "{dropped}");
     subject.assert_whole().await;
 }
 
