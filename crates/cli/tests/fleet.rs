@@ -231,6 +231,9 @@ async fn trial(seed: u64, accounts: usize) {
     let idle = "SELECT count(*) = 0 FROM charging_sessions_jobs._private_jobs \
                 WHERE run_at <= now() OR locked_at IS NOT NULL OR attempts >= max_attempts";
     until(&store, "no job is left", Duration::from_secs(30), idle).await;
+    // Who was killed just now is missed by the others after a while, and by nobody once they have ended.
+    let alive = format!("SELECT count(*) <= {} FROM charging_sessions_fleet.workers", workers.len());
+    until(&store, "the dead are missed", Duration::from_secs(30), &alive).await;
     let ending = ended(workers).await;
 
     let client = client(&store).await;
