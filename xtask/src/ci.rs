@@ -10,7 +10,7 @@ use std::{
 use anyhow::{Context, Result, bail, ensure};
 use tempfile::TempDir;
 
-use crate::{bench, browser, codegen, endurance, fleet, foreign, fuzz, lake, postgres, prism, supply, tidy};
+use crate::{bench, browser, codegen, endurance, fleet, foreign, lake, postgres, prism, supply, tidy};
 
 /// One line of the whole check.
 struct Step {
@@ -54,7 +54,6 @@ const STEPS: &[Step] = &[
     step("endurance, over a short distance", endurance::short),
     step("benchmarks, over a short distance", bench::short),
     step("partitioned exports in DuckDB and DataFusion", lake::run),
-    step("any bytes, for a moment", fuzz::short),
     Step { name: "documents of vendors", run: vendor_documents, npm: true },
     Step { name: "adapters against Prism", run: prism::run, npm: true },
     Step { name: "reports in a browser", run: browser::run, npm: true },

@@ -57,11 +57,6 @@ fn all() -> impl Iterator<Item = &'static str> {
     fixtures.chain(FROM_WORDS.iter().map(|(name, _)| *name)).chain([DOCUMENTS])
 }
 
-/// A step of the whole check: each target for a moment, so that what was found once is not made again.
-pub(crate) fn short(root: &Path) -> Result<()> {
-    run(root, &[], 10)
-}
-
 /// Runs the named targets, or all of them, for so many seconds each.
 pub(crate) fn run(root: &Path, targets: &[String], seconds: u32) -> Result<()> {
     for target in targets {
