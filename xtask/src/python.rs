@@ -1,7 +1,7 @@
 //! A Python with the packages that some scripts need, kept from one time to the next.
 
 use std::{
-    env, fs,
+    fs,
     path::{Path, PathBuf},
     process::{Command, Stdio},
 };
@@ -9,7 +9,10 @@ use std::{
 use anyhow::{Context, Result, ensure};
 use sha2::{Digest as _, Sha256};
 
-use crate::ci::{Program, succeed};
+use crate::{
+    ci::{Program, succeed},
+    tools,
+};
 
 /// The interpreter of a virtual environment.
 pub(crate) struct Python(PathBuf);
@@ -19,7 +22,7 @@ impl Python {
     pub(crate) fn install(requirements: &Path, without: Option<&'static str>) -> Result<Self> {
         let text = fs::read(requirements).context("requirements.txt cannot be read")?;
         let hash: String = Sha256::digest(&text).iter().take(6).map(|byte| format!("{byte:02x}")).collect();
-        let folder = cache()?.join(format!("python-{hash}"));
+        let folder = tools::cache()?.join(format!("python-{hash}"));
         let python = folder.join("bin/python");
         // Written last, so that what was broken off is made anew.
         let done = folder.join("done");
@@ -50,12 +53,4 @@ impl Python {
         command.env("PYTHONDONTWRITEBYTECODE", "1");
         command
     }
-}
-
-/// Where programs keep what they can make again.
-fn cache() -> Result<PathBuf> {
-    let of_system = env::var_os("XDG_CACHE_HOME").filter(|path| !path.is_empty()).map(PathBuf::from);
-    let of_user = || env::var_os("HOME").map(|home| Path::new(&home).join(".cache"));
-    let folder = of_system.or_else(of_user).context("neither XDG_CACHE_HOME nor HOME is set")?;
-    Ok(folder.join("charging-sessions"))
 }

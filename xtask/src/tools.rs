@@ -1,4 +1,4 @@
-//! Programs of others that come from crates.io, installed once for all runs.
+//! Programs of others that cargo installs, once for all runs.
 
 use std::{
     env, fs,

@@ -162,7 +162,7 @@ impl OffsetPlace {
     ///
     /// As for [`advance`](Self::advance).
     pub fn take(&mut self, page: &mut SessionPage, ids: &[Option<String>]) -> Result<()> {
-        page.sessions.retain(|session| Some(&session.key().source_id) != self.last.as_ref());
+        page.sessions.retain(|session| Some(session.key().source_id.as_str()) != self.repeated());
         self.advance(ids, page.total.take())
     }
 

@@ -70,7 +70,7 @@ use charging_sessions_core::{
     AssetRef, AssetSource, AssetSourceExt as _, Capabilities, ChargingSession, ChargingSessionSource, Error,
     ErrorKind, RecordKind, Result, SessionStatus,
 };
-use charging_sessions_store::{Account, Coverage, Filter, Lease, SessionStore, Slice};
+use charging_sessions_store::{Account, Coverage, Filter, Lease, Rows, SessionStore, Slice};
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use jiff::{SignedDuration, Timestamp};
 
@@ -89,8 +89,6 @@ use report::count;
 const DAY: SignedDuration = SignedDuration::from_hours(24);
 /// How many slices in a row fail for a cause that may pass, until the rest is left for another run.
 const FAILURES_IN_A_ROW: usize = 3;
-/// How many sessions are taken from the store at once.
-const ROWS: u32 = 1000;
 
 /// Brings what a store knows of one account up to date.
 ///
@@ -446,13 +444,11 @@ impl Run<'_> {
         let account = &self.sync.account;
         (filter.provider, filter.account) = (Some(account.provider), Some(account.account.clone()));
         filter.vanished = Some(false);
-        let mut after = None;
-        loop {
-            let rows = self.sync.store.sessions(&filter, after.as_ref(), ROWS).await?;
-            let Some(last) = rows.last() else { return Ok(()) };
-            after = Some(last.session.key().clone());
-            rows.into_iter().for_each(|row| each(row.session));
+        let mut rows = Rows::new(&*self.sync.store, filter);
+        while let Some(several) = rows.next().await? {
+            several.into_iter().for_each(|row| each(row.session));
         }
+        Ok(())
     }
 
     async fn slice(&self, slice: Slice) -> Result<()> {
