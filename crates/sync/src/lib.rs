@@ -222,7 +222,8 @@ impl AccountSync {
     /// says that there is [more](Report::more), and the next run goes on from there. No limit without a call.
     ///
     /// A listing of which the provider says how many records there are is read to its end all the same, because only
-    /// a listing that was read in one piece can be proven to be whole; so is one page, whatever the limit.
+    /// a listing that was read in one piece can be proven to be whole; so is one page, whatever the limit. Each page is
+    /// written before the next is asked for, so that a run which is killed has read one in vain.
     #[must_use]
     pub fn most_pages(mut self, pages: u64) -> Self {
         self.most_pages = Some(pages.max(1));
@@ -320,6 +321,11 @@ impl AccountSync {
             result?;
         }
         Ok(run.report.into_inner().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Whether it has a limit, and others go on with what is left.
+    fn is_piece(&self) -> bool {
+        self.most_pages.is_some() || self.most_time.is_some()
     }
 
     fn now(&self) -> Timestamp {

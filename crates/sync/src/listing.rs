@@ -177,6 +177,10 @@ impl Run<'_> {
             let gap = if page.next.is_none() { proof.gap() } else { None };
             let ended = page.next.is_none();
             waiting.put(reading.advance(page, at, gap.is_some())).await;
+            if self.sync.is_piece() {
+                // Whoever shares out work counts on it that a page which has come is written before another is asked for.
+                waiting.written().await;
+            }
             if let Some(gap) = gap {
                 let error = Error::new(ErrorKind::Protocol, gap).with_provider(self.sync.account.provider);
                 return Ok(Listed::Unproven { error, resumed });
@@ -192,6 +196,7 @@ impl Run<'_> {
         let mut seen = HashSet::new();
         while let Some(Pages { batch, count, .. }) = waiting.take().await {
             self.write(slice, batch, count, &mut seen).await?;
+            waiting.wrote();
         }
         Ok(())
     }

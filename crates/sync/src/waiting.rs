@@ -36,6 +36,7 @@ pub(crate) struct Waiting {
     ended: AtomicBool,
     came: Notify,
     taken: Notify,
+    written: Notify,
     hasher: RandomState,
 }
 
@@ -71,6 +72,16 @@ impl Waiting {
             }
             self.came.notified().await;
         }
+    }
+
+    /// Says that what was taken has been written.
+    pub(crate) fn wrote(&self) {
+        self.written.notify_one();
+    }
+
+    /// Waits until what was taken last has been written.
+    pub(crate) async fn written(&self) {
+        self.written.notified().await;
     }
 
     /// The page, if there is no room for it.
