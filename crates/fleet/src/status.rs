@@ -119,10 +119,11 @@ impl Fleet {
                     running: u32::try_from(row.try_get::<_, i32>(4)?).unwrap_or_default(),
                 });
             }
+            // Of an account that is parked a job may still be there, which does nothing.
             let sql = format!(
                 "SELECT a.name, a.provider, a.domain, a.as_of_us, a.parked_us, a.parked_reason, a.failures::bigint, \
                  a.last_error, left_of($1 || a.domain), \
-                 j.next_us, coalesce(j.running, FALSE), \
+                 CASE WHEN a.parked_us IS NULL THEN j.next_us END, coalesce(j.running, FALSE), \
                  a.jobs, a.pages, a.requests FROM accounts a LEFT JOIN ( \
                    SELECT payload->>'account' AS name, bool_or(locked_at IS NOT NULL) AS running, \
                    (extract(epoch FROM min(run_at) FILTER (WHERE locked_at IS NULL)) * 1000000)::bigint AS next_us \
