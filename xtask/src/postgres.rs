@@ -80,14 +80,21 @@ pub(crate) struct Server {
     programs: PathBuf,
     folder: TempDir,
     port: u16,
+    /// What it is told besides, each `name=value`.
+    settings: Vec<&'static str>,
 }
 
 impl Server {
     pub(crate) fn start(programs: PathBuf) -> Result<Self> {
+        Self::start_with(programs, &[])
+    }
+
+    /// One with settings of PostgreSQL, each `name=value`.
+    pub(crate) fn start_with(programs: PathBuf, settings: &[&'static str]) -> Result<Self> {
         let folder = tempfile::tempdir().context("no temporary folder")?;
         let port = TcpListener::bind(("127.0.0.1", 0)).and_then(|socket| socket.local_addr());
         let port = port.context("no free port")?.port();
-        let server = Self { programs, folder, port };
+        let server = Self { programs, folder, port, settings: settings.to_vec() };
         let password = server.path("password");
         fs::write(&password, PASSWORD).context("the password of the server cannot be written")?;
         if is_root() {
@@ -122,7 +129,10 @@ impl Server {
     /// What `pg_ctl` is told to start the server.
     fn starting(&self) -> String {
         // Its socket lies beside the data, for others must not be able to take its place.
-        let settings = format!("-p {} -h 127.0.0.1 -k {}", self.port, self.folder.path().display());
+        let mut settings = format!("-p {} -h 127.0.0.1 -k {}", self.port, self.folder.path().display());
+        for setting in &self.settings {
+            settings.push_str(&format!(" -c {setting}"));
+        }
         format!("-l {} -o {} start", quoted(&self.path("log")), quote(&settings))
     }
 

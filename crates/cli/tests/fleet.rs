@@ -4,56 +4,33 @@
 #![cfg(all(unix, feature = "fleet"))]
 
 mod common;
+#[path = "common/workers.rs"]
+mod workers;
 
 use std::{
     collections::HashMap,
     env, fs,
     path::Path,
-    process::{Child, Command, Stdio},
+    process::{Command, Stdio},
     time::{Duration, Instant},
 };
 
 use charging_sessions_store::Hash;
 use charging_sessions_testkit::sandbox::{Running, crowd::Crowd};
-use common::{Ran, program, run_beside};
+use common::{Ran, run_beside};
 use serde_json::Value;
 use tempfile::TempDir;
-use tokio_postgres::{Client, NoTls};
+use tokio_postgres::Client;
+use workers::{ALL_READ, Hand, client, command, database, ended, number, one, signal, until, worker};
 
-const VARIABLE: &str = "CHARGING_SESSIONS_TEST_POSTGRES";
 /// How many jobs a worker does at the same time.
 const CONCURRENCY: usize = 8;
-/// What one credential may send, and all together, within two seconds.
+/// What one credential may send within two seconds.
 const OF_ONE: usize = 6;
-const OF_ALL: usize = 120;
 
-/// A number of the environment, so that the same test can be run over a longer distance.
-fn number(name: &str, otherwise: usize) -> usize {
-    env::var(name).ok().map_or(otherwise, |text| text.parse().unwrap())
-}
-
-async fn client(address: &str) -> Client {
-    let until = Instant::now() + Duration::from_secs(30);
-    loop {
-        match tokio_postgres::connect(address, NoTls).await {
-            Ok((client, connection)) => {
-                tokio::spawn(connection);
-                return client;
-            }
-            // It is starting again.
-            Err(error) => assert!(Instant::now() < until, "{error}"),
-        }
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
-}
-
-/// A database of its own on the server of the tests. Its address.
-async fn database(name: &str) -> String {
-    let address = env::var(VARIABLE).unwrap_or_else(|_| panic!("{VARIABLE} names no server"));
-    client(&address).await.batch_execute(&format!("CREATE DATABASE {name}")).await.unwrap();
-    let mut address: url::Url = address.parse().unwrap();
-    address.set_path(name);
-    address.to_string()
+/// What all of them may send together within two seconds.
+fn of_all() -> usize {
+    number("FLEET_OF_ALL", 120)
 }
 
 /// A folder with a configuration of so many accounts.
@@ -61,7 +38,8 @@ fn home(server: &str, accounts: usize, worker: &str) -> TempDir {
     let home = tempfile::tempdir().unwrap();
     let mut text = format!(
         "store_url = {{ env = 'STORE' }}\ntime_zone = 'UTC'\n[worker]\nevery = '720h'\n{worker}\n\
-         [limits.everybody]\nquota = '{OF_ALL}/2s'\nprovider = 'ev-energy'\n"
+         [limits.everybody]\nquota = '{}/2s'\nprovider = 'ev-energy'\n",
+        of_all()
     );
     for account in 0..accounts {
         text.push_str(&format!(
@@ -72,58 +50,6 @@ fn home(server: &str, accounts: usize, worker: &str) -> TempDir {
     fs::write(home.path().join("config.toml"), text).unwrap();
     home
 }
-
-fn command(home: &Path, store: &str, arguments: &[&str]) -> Command {
-    let mut program = program(home);
-    program.args(["--config", "config.toml"]).args(arguments);
-    program.env("SECRET", "s3cret-of-the-client").env("STORE", store);
-    program
-}
-
-/// A worker that does not outlive its test.
-struct Hand(Child);
-
-impl Drop for Hand {
-    fn drop(&mut self) {
-        // Also one that is stopped; of one that has ended, there is nothing to kill.
-        drop(self.0.kill());
-        drop(self.0.wait());
-    }
-}
-
-fn worker(home: &Path, store: &str, log: &str) -> Hand {
-    let log = fs::File::options().create(true).append(true).open(home.join(log)).unwrap();
-    let concurrency = CONCURRENCY.to_string();
-    let mut command = command(home, store, &["worker", "--concurrency", &concurrency]);
-    Hand(command.stdout(Stdio::null()).stderr(log).spawn().unwrap())
-}
-
-fn signal(Hand(child): &Hand, signal: &str) {
-    let sent = Command::new("kill").args([signal, &child.id().to_string()]).status().unwrap();
-    assert!(sent.success());
-}
-
-async fn one<T: for<'a> tokio_postgres::types::FromSql<'a>>(client: &Client, sql: &str) -> T {
-    client.query_one(sql, &[]).await.unwrap().get(0)
-}
-
-/// Asks until something holds. The server may be away meanwhile.
-async fn until(store: &str, what: &str, patience: Duration, sql: &str) {
-    let began = Instant::now();
-    loop {
-        let connected = client(store).await;
-        if let Ok(row) = connected.query_one(sql, &[]).await
-            && row.get::<_, bool>(0)
-        {
-            return;
-        }
-        assert!(began.elapsed() < patience, "{what}: not within {patience:?}");
-        tokio::time::sleep(Duration::from_millis(300)).await;
-    }
-}
-
-const ALL_READ: &str =
-    "SELECT count(*) > 0 AND bool_and(as_of_us IS NOT NULL) FROM charging_sessions_fleet.accounts";
 
 /// That the store holds what the server has, row by row, and each record once.
 async fn is_the_truth(client: &Client, crowd: &Crowd, accounts: usize) {
@@ -171,7 +97,7 @@ async fn harm(seed: u64, home: &Path, store: &str, workers: &mut [Hand], most: u
         match (random.u8(..6), &crash) {
             (0..=2, _) => {
                 // It is killed as it is dropped.
-                workers[victim] = worker(home, store, &format!("worker-{victim}.log"));
+                workers[victim] = worker(home, store, &format!("worker-{victim}.log"), CONCURRENCY);
                 harm.kills += 1;
             }
             // For so long that others take over, and then it goes on.
@@ -192,24 +118,6 @@ async fn harm(seed: u64, home: &Path, store: &str, workers: &mut [Hand], most: u
     harm
 }
 
-async fn ended(mut workers: Vec<Hand>) -> Duration {
-    let began = Instant::now();
-    for worker in &workers {
-        signal(worker, "-TERM");
-    }
-    for worker in &mut workers {
-        loop {
-            if let Some(status) = worker.0.try_wait().unwrap() {
-                assert_eq!(status.code(), Some(0));
-                break;
-            }
-            assert!(began.elapsed() < Duration::from_secs(12), "a worker does not end");
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-    }
-    began.elapsed()
-}
-
 async fn trial(seed: u64, accounts: usize) {
     let sessions = number("FLEET_SESSIONS", 300);
     let crowd = Crowd::new(sessions, 10, "2026-11-20T12:00:00Z".parse().unwrap())
@@ -219,8 +127,9 @@ async fn trial(seed: u64, accounts: usize) {
     let store = database(&format!("fleet_{seed}_{}", std::process::id())).await;
     let home = home(&format!("{}/v2/", crowd.origin()), accounts, "pages = 7\ntime = '5s'");
     let began = Instant::now();
-    let mut workers: Vec<_> =
-        (0..3).map(|number| worker(home.path(), &store, &format!("worker-{number}.log"))).collect();
+    let mut workers: Vec<_> = (0..3)
+        .map(|number| worker(home.path(), &store, &format!("worker-{number}.log"), CONCURRENCY))
+        .collect();
     let ready = "SELECT to_regclass('charging_sessions_fleet.accounts') IS NOT NULL";
     until(&store, "the workers begin", Duration::from_secs(60), ready).await;
     let harm = harm(seed, home.path(), &store, &mut workers, number("FLEET_HARM", 8)).await;
@@ -258,14 +167,15 @@ async fn trial(seed: u64, accounts: usize) {
     let jobs: i64 = one(&client, "SELECT sum(jobs)::bigint FROM charging_sessions_fleet.accounts").await;
 
     assert!(crowd.most_of_one() <= OF_ONE, "{} requests of one credential in 2 s", crowd.most_of_one());
-    assert!(crowd.most_of_all() <= OF_ALL, "{} requests in 2 s", crowd.most_of_all());
+    let of_all = of_all();
+    assert!(crowd.most_of_all() <= of_all, "{} requests in 2 s", crowd.most_of_all());
     // Each job has one page on its way. A machine with too much to do makes workers look dead that nobody has touched.
     let lost = (harm.kills + harm.stops).max(usize::try_from(total("buried").await).unwrap());
     let in_flight = (lost + 3 * harm.crashes) * CONCURRENCY;
     assert!(crowd.repeated() <= in_flight as u64, "{} pages were read again", crowd.repeated());
     println!(
         "| {seed} | {accounts} | {sessions} | {} | {} | {} | {jobs} | {taken} | {refused} | {superseded} | {} of {in_flight} | \
-         {} of {OF_ONE} | {} of {OF_ALL} | {:.0} s | {:.1} s |",
+         {} of {OF_ONE} | {} of {of_all} | {:.0} s | {:.1} s |",
         harm.kills,
         harm.stops,
         harm.crashes,

@@ -2,7 +2,6 @@
 
 use std::{
     collections::HashMap,
-    fmt,
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicU64, Ordering},
@@ -12,15 +11,14 @@ use std::{
 
 use charging_sessions_core::{Error, ErrorKind, Result};
 use charging_sessions_sync::{AccountSync, CancellationToken, Event, Failure, Report};
-use graphile_worker::{IntoTaskHandlerResult, TaskHandler, WorkerContext};
 use jiff::{SignedDuration, Timestamp};
-use serde::{Deserialize, Serialize};
 use tokio::sync::Mutex;
-use tracing::{Instrument as _, info, info_span, warn};
+use tracing::{info, warn};
 
 use crate::{
-    Directory, Entry, Fleet, Settings, TASK,
+    Directory, Entry, Fleet, Settings,
     beat::Beat,
+    jobs::Job,
     limit::{Outbound, of_domain, shared},
     metrics::{Counters, add},
     schedule, short,
@@ -33,36 +31,11 @@ const SHAKEN: Duration = Duration::from_secs(5);
 /// How long a job waits for a worker that knows its account.
 const UNKNOWN: Duration = Duration::from_secs(60);
 
-/// What a job says.
-#[derive(Debug, Serialize, Deserialize)]
-pub(crate) struct SyncAccount {
-    account: String,
-}
-
-impl TaskHandler for SyncAccount {
-    const IDENTIFIER: &'static str = TASK;
-
-    async fn run(self, context: WorkerContext) -> impl IntoTaskHandlerResult {
-        let Some(crew) = context.get_ext::<Crew>() else { return Err("no worker".to_owned()) };
-        let job = Job { id: *context.job().id(), lock_id: context.worker_id().to_owned() };
-        let domain = crew.0.entries.get(&self.account).map_or("", |entry| entry.domain.as_str());
-        let span = info_span!("job", id = job.id, account = self.account, domain, worker = crew.0.id);
-        crew.0.run(&self.account, &job).instrument(span).await.map_err(|error| error.to_string())
-    }
-}
-
 /// What all jobs of a worker share.
-#[derive(Clone)]
-pub(crate) struct Crew(pub(crate) Arc<Shared>);
-
-impl fmt::Debug for Crew {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Crew").field(&self.0.id).finish()
-    }
-}
-
 pub(crate) struct Shared {
     pub(crate) id: String,
+    /// By which it locks jobs.
+    pub(crate) lock_id: String,
     pub(crate) fleet: Fleet,
     pub(crate) directory: Arc<dyn Directory>,
     pub(crate) entries: HashMap<String, Entry>,
@@ -82,12 +55,6 @@ pub(crate) struct Open {
     sent: Arc<AtomicU64>,
     /// Whether a request was not sent because the heartbeat was late.
     held: Arc<AtomicBool>,
-}
-
-/// A job, as its queue knows it.
-struct Job {
-    id: i64,
-    lock_id: String,
 }
 
 /// What is to happen with an account.
@@ -150,7 +117,7 @@ impl Drop for Running<'_> {
 
 impl Shared {
     /// Does one job. An error is one of the database, and leaves the job to be tried again.
-    async fn run(&self, account: &str, job: &Job) -> Result<()> {
+    pub(crate) async fn run(&self, job: &Job) -> Result<()> {
         let _running = Running::new(&self.running);
         if !self.beat.is_fresh() {
             // The database will have it given to another worker, if it has not already.
@@ -158,13 +125,12 @@ impl Shared {
             return Err(Error::new(ErrorKind::Conflict, text));
         }
         add(&self.counters.jobs, 1);
-        let Some(entry) = self.entries.get(account) else {
-            return self.unknown(account, job).await;
+        let Some(entry) = self.entries.get(&job.account) else {
+            return self.unknown(job).await;
         };
-        let Some(begun) = self.begin(entry).await? else { return Ok(()) };
-        if begun.parked {
-            return Ok(());
-        }
+        let Some(begun) = self.begin(entry).await?.filter(|begun| !begun.parked) else {
+            return self.leave(job).await;
+        };
         let now = Timestamp::now();
         let outcome = match begun.not_before.filter(|at| *at > now) {
             Some(at) => Outcome::of(Next::Later(at), None),
@@ -199,24 +165,46 @@ impl Shared {
         read.await.map_err(|error| self.fleet.explain(error))
     }
 
+    /// Ends a job without doing anything.
+    async fn leave(&self, job: &Job) -> Result<()> {
+        let mut client = self.fleet.client().await?;
+        let left = async {
+            let t = client.transaction().await?;
+            if !self.fleet.end_job(&t, job).await? {
+                self.superseded().await;
+            }
+            t.commit().await
+        };
+        left.await.map_err(|error| self.fleet.explain(error))
+    }
+
     /// An account that this worker's directory does not have. Another worker's may, for a while.
-    async fn unknown(&self, account: &str, job: &Job) -> Result<()> {
+    async fn unknown(&self, job: &Job) -> Result<()> {
         warn!("the account is not in the configuration of this worker");
+        let account = &job.account;
         let mut client = self.fleet.client().await?;
         let put_off = async {
             let t = client.transaction().await?;
-            if !self.owns(&t, job).await? {
+            if !self.fleet.end_job(&t, job).await? {
+                self.superseded().await;
                 return Ok(());
             }
             let sql = "SELECT domain FROM accounts WHERE name = $1 \
                        AND configured_at > clock_timestamp() - interval '1 h'";
-            if let Some(row) = t.query_opt(sql, &[&account]).await? {
+            if let Some(row) = t.query_opt(sql, &[account]).await? {
                 let at = Timestamp::now().checked_add(UNKNOWN).ok();
                 self.fleet.add_job(&t, account, row.try_get(0)?, at, true).await?;
             }
             t.commit().await
         };
         put_off.await.map_err(|error| self.fleet.explain(error))
+    }
+
+    /// Counts a job that was given to another in the meantime. What was to follow from it is not written.
+    async fn superseded(&self) {
+        warn!("the job was given to another worker in the meantime");
+        add(&self.counters.superseded, 1);
+        self.fleet.count("superseded", 1).await;
     }
 
     async fn opened(&self, entry: &Entry) -> Result<Arc<Open>> {
@@ -338,33 +326,11 @@ impl Shared {
         Outcome::of(next, Some(error.to_string()))
     }
 
-    /// Whether the job is still ours. If so, nobody can take it before the transaction ends.
-    async fn owns(
-        &self,
-        t: &deadpool_postgres::Transaction<'_>,
-        job: &Job,
-    ) -> Result<bool, tokio_postgres::Error> {
-        let sql = format!(
-            "SELECT FROM {}._private_jobs WHERE id = $1 AND locked_by = $2 FOR UPDATE",
-            self.fleet.jobs
-        );
-        if t.query_opt(&sql, &[&job.id, &job.lock_id]).await?.is_some() {
-            return Ok(true);
-        }
-        warn!("the job was given to another worker in the meantime");
-        add(&self.counters.superseded, 1);
-        self.fleet.count("superseded", 1).await;
-        Ok(false)
-    }
-
     /// Writes how the job went, and what is to happen next, as one. Of a job that is another's by now, nothing.
     async fn finish(&self, entry: &Entry, job: &Job, begun: &Begun, outcome: &Outcome) -> Result<()> {
         let mut client = self.fleet.client().await?;
         let finished = async {
             let t = client.transaction().await?;
-            if !self.owns(&t, job).await? {
-                return Ok(());
-            }
             let now = Timestamp::now();
             let error = outcome.error.as_deref().map(short);
             let sql = "UPDATE accounts SET pages = pages + $2, requests = requests + $3, \
@@ -376,6 +342,12 @@ impl Shared {
             let row = t.query_one(sql, &[&entry.name, &pages, &requests, &error, &is_done]).await?;
             let (hinted, failures): (bool, i32) = (row.try_get(0)?, row.try_get(1)?);
             let failing_since: Option<i64> = row.try_get(2)?;
+            // After the account, as whoever has it read again does, so that neither waits for the other for ever.
+            if !self.fleet.end_job(&t, job).await? {
+                drop(t);
+                self.superseded().await;
+                return Ok(());
+            }
             let after = |wait: Duration| now.checked_add(wait).ok();
             let (at, replace) = match &outcome.next {
                 Next::More => (None, true),

@@ -40,6 +40,7 @@ use jiff::{SignedDuration, Timestamp};
 
 mod beat;
 mod crew;
+mod jobs;
 mod limit;
 mod metrics;
 mod schedule;

@@ -20,7 +20,8 @@ use tracing::{info, warn};
 use crate::{
     Directory, Fleet,
     beat::Beat,
-    crew::{Crew, Shared, SyncAccount},
+    crew::Shared,
+    jobs,
     metrics::{self, Counters, add},
     queue, schedule,
 };
@@ -31,10 +32,8 @@ const HEARTBEAT: Duration = Duration::from_secs(2);
 const LEASE: Duration = Duration::from_secs(7);
 /// After how long without a heartbeat a worker is held to be dead. Above the lease by what a request takes to leave.
 const STALE: Duration = Duration::from_secs(10);
-/// How long jobs may take to end when the worker is to end.
-const GRACE: Duration = Duration::from_secs(8);
-/// How often the queue is looked at.
-const POLL: Duration = Duration::from_millis(250);
+/// How long it may take to say goodbye.
+const GOODBYE: Duration = Duration::from_secs(1);
 /// How often accounts are looked for that have no job, though they should.
 const CENSUS: u64 = 15;
 
@@ -169,9 +168,12 @@ impl Worker {
             pause = (pause * 2).min(Duration::from_secs(5));
         }
         // Others need not wait until it is held to be dead.
-        if let Ok(client) = self.fleet.client().await {
-            drop(client.execute("DELETE FROM workers WHERE id = $1", &[&self.id]).await);
-        }
+        let goodbye = async {
+            if let Ok(client) = self.fleet.client().await {
+                drop(client.execute("DELETE FROM workers WHERE id = $1", &[&self.id]).await);
+            }
+        };
+        drop(tokio::time::timeout(GOODBYE, goodbye).await);
         match served {
             Some(served) => served.await.unwrap_or(Ok(())),
             None => Ok(()),
@@ -211,8 +213,10 @@ impl Worker {
     ) -> End {
         let over = stop.child_token();
         let entries = self.directory.entries().into_iter().map(|entry| (entry.name.clone(), entry)).collect();
-        let crew = Crew(Arc::new(Shared {
+        let lock_id = Self::new_id();
+        let shared = Arc::new(Shared {
             id: self.id.clone(),
+            lock_id: lock_id.clone(),
             fleet: self.fleet.clone(),
             directory: self.directory.clone(),
             entries,
@@ -222,40 +226,16 @@ impl Worker {
             over: over.clone(),
             running: self.running.clone(),
             open: open.clone(),
-        }));
-        let options = graphile_worker::Worker::options()
-            .database(self.fleet.pool.inner().clone())
-            .schema(self.fleet.jobs.as_str())
-            .concurrency(self.settings.concurrency.max(1))
-            .poll_interval(POLL)
-            .use_notification_delivery(false)
-            .listen_os_shutdown_signals(false)
-            .shutdown_grace_period(GRACE)
-            .shutdown_signal(over.clone().cancelled_owned())
-            .add_extension(crew)
-            .define_job::<SyncAccount>();
-        let worker = match options.init().await {
-            Ok(worker) => worker,
-            Err(error) => return End::Lost(lost(error)),
-        };
-        let lock_id = worker.worker_id().clone();
+        });
         if let Err(error) = self.sign_in(&lock_id).await {
             return End::Lost(error);
         }
         info!(worker = self.id, lock_id, "at work");
-        let (worked, watched) = tokio::join!(
-            async {
-                let worked = worker.run().await;
-                over.cancel();
-                worked
-            },
-            self.watch(&lock_id, &over),
-        );
+        let (worked, watched) = tokio::join!(jobs::work(&shared), self.watch(&lock_id, &over));
         self.beat.forget();
         match (worked, watched) {
             _ if stop.is_cancelled() => End::Stopped,
-            (_, Err(error)) => End::Lost(error),
-            (Err(error), _) => End::Lost(lost(error)),
+            (_, Err(error)) | (Err(error), _) => End::Lost(error),
             (Ok(()), Ok(())) => End::Stopped,
         }
     }
@@ -447,9 +427,4 @@ impl Worker {
         }
         Ok(())
     }
-}
-
-fn lost(error: impl std::error::Error + Send + Sync + 'static) -> Error {
-    let text = "the queue of jobs cannot be used; check that the server runs, and try again";
-    Error::new(ErrorKind::Storage, text).with_source(error)
 }
