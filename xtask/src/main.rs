@@ -91,14 +91,7 @@ enum Task {
     /// Kill the program, cut it off, fill its disk, and give it a million sessions. Takes minutes, and root for the disk.
     Endurance,
     /// Kill and stop three workers at random, and the server under them, and compare the store with the truth.
-    Fleet {
-        /// How many runs with 60 accounts, each by its seed.
-        #[arg(long, default_value_t = 20)]
-        seeds: u32,
-        /// How many runs with 2000 accounts.
-        #[arg(long, default_value_t = 2)]
-        large: u32,
-    },
+    Fleet(fleet::Options),
     /// Read partitioned exports by the engines that docs/lake.md names, from a folder and from an object store.
     Lake,
     /// Give any bytes to whatever reads what others send, and keep those that break it. Needs a C++ compiler.
@@ -154,7 +147,7 @@ fn run(arguments: Arguments) -> Result<()> {
         Task::Bench(options) => bench::run(&root, &options),
         Task::Postgres => postgres::run(&root),
         Task::Endurance => endurance::run(&root),
-        Task::Fleet { seeds, large } => fleet::run(&root, seeds, large),
+        Task::Fleet(options) => fleet::run(&root, &options),
         Task::Lake => lake::run(&root),
         Task::Fuzz { targets, seconds } => fuzz::run(&root, &targets, seconds),
         Task::Sbom => supply::bill_of_materials(&root),

@@ -22,23 +22,41 @@ const PASSWORD: &str = "Tr0ub4dor-and-3";
 pub(crate) fn run(root: &Path) -> Result<()> {
     let programs = programs()?;
     let server = Server::start(programs)?;
-    test(root, &server, "charging-sessions-store", "postgres", None)?;
-    test(root, &server, "charging-sessions-cli", "store", None)?;
+    test(root, &server, "charging-sessions-store", "postgres", &[])?;
+    test(root, &server, "charging-sessions-cli", "store", &[])?;
+    match server.small_disk() {
+        Ok(disk) => {
+            let folder = disk.0.display().to_string();
+            test(root, &server, "charging-sessions-cli", "fleet_full", &[("SMALL_DISK", &folder)])?;
+        }
+        Err(error) => println!("NOT CHECKED: a full disk of the database, because {error:#}"),
+    }
     // Last, because it takes the server away from under everybody.
-    test(root, &server, "charging-sessions-store", "postgres_crash", Some(&server.crash()))
+    test(root, &server, "charging-sessions-store", "postgres_crash", &[("CRASH", &server.crash())])
+}
+
+/// A file system of a few megabytes, until it is dropped.
+struct SmallDisk(PathBuf);
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        // The server may still have it open.
+        Command::new("umount").arg("--lazy").arg(&self.0).status().ok();
+    }
 }
 
 /// Runs one file of tests, and fails unless every one of them has run.
-fn test(root: &Path, server: &Server, package: &str, name: &str, crash: Option<&str>) -> Result<()> {
+fn test(root: &Path, server: &Server, package: &str, name: &str, more: &[(&str, &str)]) -> Result<()> {
     let mut cargo = Command::new(program());
     cargo
-        .args(["test", "-p", package, "--features", "postgres", "--test", name])
+        .args(["test", "-p", package, "--features"])
+        .args([if name.starts_with("fleet") { "fleet" } else { "postgres" }, "--test", name])
         .args(["--", "--include-ignored"])
         .env("CHARGING_SESSIONS_TEST_POSTGRES", server.address())
         .current_dir(root)
         .stderr(Stdio::inherit());
-    if let Some(crash) = crash {
-        cargo.env("CHARGING_SESSIONS_TEST_POSTGRES_CRASH", crash);
+    for (variable, value) in more {
+        cargo.env(format!("CHARGING_SESSIONS_TEST_POSTGRES_{variable}"), value);
     }
     let output = cargo.output().context("cargo cannot be started")?;
     let text = String::from_utf8_lossy(&output.stdout);
@@ -111,6 +129,20 @@ impl Server {
         ))?;
         server.shell_directly(&server.control(&server.starting()))?;
         Ok(server)
+    }
+
+    /// A folder for a tablespace with room for an empty database and a little more.
+    fn small_disk(&self) -> Result<SmallDisk> {
+        ensure!(is_root(), "only root may mount a small file system");
+        let path = self.path("small");
+        fs::create_dir(&path).context("no folder for it can be made")?;
+        let mut mount = Command::new("mount");
+        mount.args(["-t", "tmpfs", "-o", "size=16m", "tmpfs"]).arg(&path);
+        succeed(&mut mount, "mount")?;
+        let disk = SmallDisk(path);
+        let mut chown = Command::new("chown");
+        succeed(chown.arg(USER).arg(&disk.0), "chown")?;
+        Ok(disk)
     }
 
     fn path(&self, name: &str) -> PathBuf {

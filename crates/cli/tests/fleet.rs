@@ -8,20 +8,18 @@ mod common;
 mod workers;
 
 use std::{
-    collections::HashMap,
     env, fs,
     path::Path,
     process::{Command, Stdio},
     time::{Duration, Instant},
 };
 
-use charging_sessions_store::Hash;
 use charging_sessions_testkit::sandbox::{Running, crowd::Crowd};
 use common::{Ran, run_beside};
 use serde_json::Value;
 use tempfile::TempDir;
 use tokio_postgres::Client;
-use workers::{ALL_READ, Hand, client, command, database, ended, number, one, signal, until, worker};
+use workers::{ALL_READ, Hand, client, command, database, ended, is_the_truth, number, one, signal, until, worker};
 
 /// How many jobs a worker does at the same time.
 const CONCURRENCY: usize = 8;
@@ -49,30 +47,6 @@ fn home(server: &str, accounts: usize, worker: &str) -> TempDir {
     }
     fs::write(home.path().join("config.toml"), text).unwrap();
     home
-}
-
-/// That the store holds what the server has, row by row, and each record once.
-async fn is_the_truth(client: &Client, crowd: &Crowd, accounts: usize) {
-    let sql = "SELECT a.account, s.source_id, y.hash, s.revision, \
-               (SELECT count(*) FROM charging_sessions.revisions r WHERE r.session_id = s.id) \
-               FROM charging_sessions.sessions s JOIN charging_sessions.accounts a ON a.id = s.account_id \
-               JOIN charging_sessions.revisions r ON r.id = s.revision_id \
-               JOIN charging_sessions.payloads y ON y.id = r.payload_id WHERE s.missing_us IS NULL";
-    let mut kept: HashMap<String, HashMap<String, Vec<u8>>> = HashMap::new();
-    for row in client.query(sql, &[]).await.unwrap() {
-        let (account, id, hash): (String, String, Vec<u8>) = (row.get(0), row.get(1), row.get(2));
-        assert_eq!((row.get::<_, i64>(3), row.get::<_, i64>(4)), (1, 1), "{account} {id} was written twice");
-        assert!(kept.entry(account).or_default().insert(id, hash).is_none());
-    }
-    for account in 0..accounts {
-        let mut rows = kept.remove(&format!("a{account}")).unwrap_or_default();
-        for (id, record) in crowd.truth(account) {
-            let hash = rows.remove(&id).unwrap_or_else(|| panic!("a{account}: {id} is missing"));
-            assert!(hash == Hash::of(record.as_bytes()).as_bytes(), "a{account}: {id} differs");
-        }
-        assert!(rows.is_empty(), "a{account} has more than there is");
-    }
-    assert!(kept.is_empty());
 }
 
 /// What a run did to its workers.
@@ -172,7 +146,15 @@ async fn trial(seed: u64, accounts: usize) {
     // Each job has one page on its way. A machine with too much to do makes workers look dead that nobody has touched.
     let lost = (harm.kills + harm.stops).max(usize::try_from(total("buried").await).unwrap());
     let in_flight = (lost + 3 * harm.crashes) * CONCURRENCY;
-    assert!(crowd.repeated() <= in_flight as u64, "{} pages were read again", crowd.repeated());
+    assert!(
+        crowd.repeated() <= in_flight as u64,
+        "{} pages were read again, and {in_flight} were under way: {} kills, {} stops, {} crashes, {} held to be dead",
+        crowd.repeated(),
+        harm.kills,
+        harm.stops,
+        harm.crashes,
+        total("buried").await
+    );
     println!(
         "| {seed} | {accounts} | {sessions} | {} | {} | {} | {jobs} | {taken} | {refused} | {superseded} | {} of {in_flight} | \
          {} of {OF_ONE} | {} of {of_all} | {:.0} s | {:.1} s |",

@@ -3,12 +3,12 @@
 
 mod account;
 mod child;
-mod document;
+pub(crate) mod document;
 mod growth;
 mod latency;
 mod parts;
 mod size;
-mod table;
+pub(crate) mod table;
 mod throughput;
 
 use std::{path::Path, time::Duration};
@@ -70,7 +70,7 @@ pub(crate) fn run(root: &Path, options: &Options) -> Result<()> {
             measure(root, &programs, *part, options).with_context(|| format!("the part {name} failed"))?;
         println!("# {name}\n\n{text}");
         if options.write {
-            document::write(root, &name, &text)?;
+            document::write(root, document::PATH, &name, &text, &["rustc", "python3"])?;
         }
     }
     Ok(())

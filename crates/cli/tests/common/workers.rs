@@ -4,12 +4,15 @@
 #![allow(dead_code)]
 
 use std::{
+    collections::HashMap,
     env, fs,
     path::Path,
     process::{Child, Command, Stdio},
     time::{Duration, Instant},
 };
 
+use charging_sessions_store::Hash;
+use charging_sessions_testkit::sandbox::crowd::Crowd;
 use tokio_postgres::{Client, NoTls};
 
 use crate::common::program;
@@ -113,4 +116,34 @@ pub(crate) async fn ended(mut workers: Vec<Hand>) -> Duration {
         }
     }
     began.elapsed()
+}
+
+/// Every record of each account that the store holds, by its number and the hash of its bytes. Each was written once.
+pub(crate) async fn kept(client: &Client) -> HashMap<String, HashMap<String, Vec<u8>>> {
+    let sql = "SELECT a.account, s.source_id, y.hash, s.revision, \
+               (SELECT count(*) FROM charging_sessions.revisions r WHERE r.session_id = s.id) \
+               FROM charging_sessions.sessions s JOIN charging_sessions.accounts a ON a.id = s.account_id \
+               JOIN charging_sessions.revisions r ON r.id = s.revision_id \
+               JOIN charging_sessions.payloads y ON y.id = r.payload_id WHERE s.missing_us IS NULL";
+    let mut kept: HashMap<String, HashMap<String, Vec<u8>>> = HashMap::new();
+    for row in client.query(sql, &[]).await.unwrap() {
+        let (account, id, hash): (String, String, Vec<u8>) = (row.get(0), row.get(1), row.get(2));
+        assert_eq!((row.get::<_, i64>(3), row.get::<_, i64>(4)), (1, 1), "{account} {id} was written twice");
+        assert!(kept.entry(account).or_default().insert(id, hash).is_none());
+    }
+    kept
+}
+
+/// That the store holds what the server has, row by row, and each record once.
+pub(crate) async fn is_the_truth(client: &Client, crowd: &Crowd, accounts: usize) {
+    let mut kept = kept(client).await;
+    for account in 0..accounts {
+        let mut rows = kept.remove(&format!("a{account}")).unwrap_or_default();
+        for (id, record) in crowd.truth(account) {
+            let hash = rows.remove(&id).unwrap_or_else(|| panic!("a{account}: {id} is missing"));
+            assert!(hash == Hash::of(record.as_bytes()).as_bytes(), "a{account}: {id} differs");
+        }
+        assert!(rows.is_empty(), "a{account} has more than there is");
+    }
+    assert!(kept.is_empty());
 }

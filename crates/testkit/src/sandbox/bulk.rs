@@ -20,8 +20,10 @@ use super::{Running, query::Query};
 
 /// The largest page, as with the provider.
 const MAX_PAGE: usize = 100;
-/// From one session to the next.
-const STEP: SignedDuration = SignedDuration::from_mins(5);
+/// From one session to the next, unless told otherwise.
+pub(super) const STEP: SignedDuration = SignedDuration::from_mins(5);
+/// Of each session.
+const LENGTH: SignedDuration = SignedDuration::from_mins(174);
 
 /// An account with this many sessions.
 #[derive(Clone, Copy, Debug)]
@@ -30,12 +32,14 @@ pub struct Bulk {
     pub sessions: usize,
     /// When the latest of them ended.
     pub now: Timestamp,
+    /// From one session to the next.
+    pub(super) step: SignedDuration,
 }
 
 impl Bulk {
     /// An account with this many sessions, five minutes apart and the last one ending at `now`.
     pub fn new(sessions: usize, now: Timestamp) -> Self {
-        Self { sessions, now }
+        Self { sessions, now, step: STEP }
     }
 
     /// Serves on a loopback port that the system chooses.
@@ -56,12 +60,17 @@ impl Bulk {
         (0..self.sessions).map(energy).sum()
     }
 
+    /// When the session with this number began, the newest being 0.
+    pub(super) fn begins(&self, number: usize) -> Timestamp {
+        let back = self.step.saturating_mul(i32::try_from(number).unwrap_or(i32::MAX));
+        self.now.saturating_sub(back.saturating_add(LENGTH)).unwrap_or(Timestamp::MIN)
+    }
+
     /// The record with this number, the newest being 0, with a tag of four letters in its identifiers.
     pub(super) fn write(&self, tag: &str, number: usize, into: &mut String) {
         let id = id(tag, number);
-        let back = i32::try_from(number).unwrap_or(i32::MAX);
-        let end = self.now.saturating_sub(STEP * back).unwrap_or(Timestamp::MIN);
-        let start = end.saturating_sub(SignedDuration::from_mins(174)).unwrap_or(Timestamp::MIN);
+        let start = self.begins(number);
+        let end = start.saturating_add(LENGTH).unwrap_or(Timestamp::MAX);
         let energy = energy(number);
         let (vehicle, kwh) = (number % 7, energy as f64 / 1000.0);
         let (cost, co2, savings) = (energy * 9 / 1000, energy * 132 / 1000, energy / 62);

@@ -19,12 +19,12 @@ use axum::{
 };
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use http::{HeaderMap, StatusCode, header};
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use tokio::time::Instant;
 
 use super::{
     Running,
-    bulk::{Bulk, id, number},
+    bulk::{Bulk, STEP, id, number},
     query::Query,
 };
 
@@ -37,6 +37,7 @@ pub struct Crowd {
     sessions: usize,
     page: usize,
     now: Timestamp,
+    step: SignedDuration,
     latency: Duration,
     per: Duration,
     seen: Arc<Mutex<Seen>>,
@@ -80,7 +81,14 @@ impl Crowd {
     /// Accounts with `sessions` records each, the last one ending at `now`, on pages of `page` records at most.
     pub fn new(sessions: usize, page: usize, now: Timestamp) -> Self {
         let (latency, per) = (Duration::ZERO, Duration::from_secs(1));
-        Self { sessions, page: page.max(1), now, latency, per, seen: Arc::default() }
+        Self { sessions, page: page.max(1), now, step: STEP, latency, per, seen: Arc::default() }
+    }
+
+    /// How long after a session of an account the next one ends, instead of five minutes.
+    #[must_use]
+    pub fn step(mut self, step: SignedDuration) -> Self {
+        self.step = step;
+        self
     }
 
     /// How long each page takes.
@@ -138,13 +146,17 @@ impl Crowd {
 
     /// Every record of an account, with its identifier and letter by letter as it is sent.
     pub fn truth(&self, account: usize) -> Vec<(String, String)> {
-        let bulk = Bulk::new(self.sessions, self.now);
+        let bulk = self.bulk();
         let record = |number| {
             let mut text = String::new();
             bulk.write(&tag(account), number, &mut text);
             (id(&tag(account), number), text)
         };
         (0..self.sessions).map(record).collect()
+    }
+
+    fn bulk(&self) -> Bulk {
+        Bulk { step: self.step, ..Bulk::new(self.sessions, self.now) }
     }
 
     fn seen(&self) -> MutexGuard<'_, Seen> {
@@ -194,6 +206,23 @@ async fn token(State(crowd): State<Crowd>, headers: HeaderMap, body: String) -> 
     Ok(([(header::CONTENT_TYPE, "application/json")], body))
 }
 
+/// The numbers of the newest session in the window of a query, and of the one after its oldest.
+fn within(bulk: &Bulk, query: &Query) -> Result<(usize, usize), jiff::Error> {
+    let bound = |name| query.get(name).map(str::parse::<Timestamp>).transpose();
+    let (after, before) = (bound("start__gt")?, bound("start__lt")?);
+    // They begin the earlier the higher their numbers are.
+    let first = |is_past: &dyn Fn(Timestamp) -> bool| {
+        let (mut low, mut high) = (0, bulk.sessions);
+        while low < high {
+            let middle = low.midpoint(high);
+            if is_past(bulk.begins(middle)) { high = middle } else { low = middle + 1 }
+        }
+        low
+    };
+    let newest = first(&|start| before.is_none_or(|before| start < before));
+    Ok((newest, first(&|start| after.is_some_and(|after| start <= after))))
+}
+
 async fn sub_sessions(
     State(crowd): State<Crowd>,
     headers: HeaderMap,
@@ -210,9 +239,12 @@ async fn sub_sessions(
     };
     crowd.count(account, Some(after));
     tokio::time::sleep(crowd.latency).await;
-    let first = after.map_or(0, |last| last + 1);
-    let end = crowd.sessions.min(first + size);
-    let (tag, bulk) = (tag(account), Bulk::new(crowd.sessions, crowd.now));
+    let (tag, bulk) = (tag(account), crowd.bulk());
+    let Ok((newest, oldest)) = within(&bulk, &query) else {
+        return Err((StatusCode::BAD_REQUEST, "a bound of the window is no instant"));
+    };
+    let first = after.map_or(0, |last| last + 1).max(newest);
+    let end = oldest.min(first + size);
     let mut body = String::from("[");
     for number in first..end {
         if number > first {
@@ -221,10 +253,10 @@ async fn sub_sessions(
         bulk.write(&tag, number, &mut body);
     }
     body.push(']');
-    let next = match end < crowd.sessions {
+    let next = match first < end && end < oldest {
         true => {
-            let last = id(&tag, end - 1);
-            format!("https://api.ev.energy/v2/charging_sub_sessions?page_size={size}&page_after={last}")
+            let query = query.rewritten(&["page_after"], &[("page_after", &id(&tag, end - 1))]);
+            format!("https://api.ev.energy/v2/charging_sub_sessions?{query}")
         }
         false => "about:blank".to_owned(),
     };
@@ -261,6 +293,20 @@ mod tests {
         assert_eq!((crowd.most_of_one(), crowd.most_of_all()), (2, 3));
         assert_eq!((crowd.requests(), crowd.repeated()), (5, 3));
         assert_eq!(crowd.longest_gap(), Duration::from_secs(2));
+    }
+
+    #[test]
+    fn a_window_holds_what_begins_between_its_bounds() {
+        let now: Timestamp = "2026-11-20T12:00:00Z".parse().unwrap();
+        let bulk = Bulk { step: SignedDuration::from_hours(12), ..Bulk::new(10, now) };
+        let asked = |text: &str| within(&bulk, &Query::parse(text.as_bytes()));
+        assert_eq!(asked("").unwrap(), (0, 10));
+        assert_eq!(bulk.begins(2), "2026-11-19T09:06:00Z".parse().unwrap());
+        assert_eq!(asked("start__gt=2026-11-19T09:06:00Z").unwrap(), (0, 2));
+        assert_eq!(asked("start__gt=2026-11-19T09:05:59Z").unwrap(), (0, 3));
+        assert_eq!(asked("start__lt=2026-11-19T09:06:00Z").unwrap(), (3, 10));
+        assert_eq!(asked("start__gt=2026-11-21T00:00:00Z").unwrap(), (0, 0));
+        assert!(asked("start__gt=yesterday").is_err());
     }
 
     #[test]

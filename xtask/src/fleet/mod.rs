@@ -1,6 +1,9 @@
 //! `cargo xtask fleet`: three workers on a server of our own that are killed and stopped at random, and the server taken
 //! away from under them; afterwards the store must equal the truth.
 
+mod rates;
+mod simulation;
+
 use std::{
     fs,
     io::{BufRead as _, BufReader},
@@ -9,6 +12,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, ensure};
+use clap::{Args, Subcommand};
 
 use crate::{ci::program, postgres};
 
@@ -63,8 +67,35 @@ const LARGE: Distance = Distance {
     release: true,
 };
 
+/// How far, or what else.
+#[derive(Args)]
+#[command(args_conflicts_with_subcommands = true)]
+pub(crate) struct Options {
+    #[command(subcommand)]
+    task: Option<Task>,
+    /// How many runs with 2000 accounts, each by its seed.
+    #[arg(long, default_value_t = 20)]
+    seeds: u32,
+    /// How many runs with 60 accounts.
+    #[arg(long, default_value_t = 4)]
+    small: u32,
+}
+
+#[derive(Subcommand)]
+enum Task {
+    /// Measure sessions a second, what each costs, and what is the limit.
+    Rates,
+    /// Reckon from that what a fleet of vehicles would ask of workers and a database for a day.
+    Simulate(simulation::Options),
+}
+
 /// Runs so many seeds of the small kind and of the large one, and writes what came of them.
-pub(crate) fn run(root: &Path, seeds: u32, large: u32) -> Result<()> {
+pub(crate) fn run(root: &Path, options: &Options) -> Result<()> {
+    let (seeds, large) = match &options.task {
+        None => (options.small, options.seeds),
+        Some(Task::Rates) => return rates::run(root),
+        Some(Task::Simulate(options)) => return simulation::run(root, options),
+    };
     let mut rows = String::new();
     if seeds > 0 {
         rows.push_str(&trials(root, Distance { seeds, ..SMALL })?);
