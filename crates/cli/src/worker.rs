@@ -102,6 +102,16 @@ async fn options(config: &Config) -> Result<PostgresOptions, Failure> {
 async fn work(args: &WorkerArgs, config: Config) -> Result<Code, Failure> {
     // That there are some is checked here, because a worker without any would wait in silence.
     config.named(&[])?;
+    let stop = stop_on_signal()?;
+    // A database that does not answer is waited for, and not longer than it is wanted.
+    if let Some(worker) = stop.run_until_cancelled(begin(args, config)).await {
+        worker?.run(stop).await?;
+    }
+    tell("stopped; what was begun is left for the other workers, or the next start");
+    Ok(Code::Done)
+}
+
+async fn begin(args: &WorkerArgs, config: Config) -> Result<Worker, Failure> {
     let settings = settings(args, &config);
     let id = Worker::new_id();
     // A worker that is stopped while it writes keeps the others waiting until they hold it to be dead.
@@ -121,9 +131,7 @@ async fn work(args: &WorkerArgs, config: Config) -> Result<Code, Failure> {
         tell(&format!("metrics at http://{address}/metrics"));
         worker = worker.metrics(listener);
     }
-    worker.run(stop_on_signal()?).await?;
-    tell("stopped; what was begun is left for the other workers, or the next start");
-    Ok(Code::Done)
+    Ok(worker)
 }
 
 fn settings(args: &WorkerArgs, config: &Config) -> Settings {

@@ -18,8 +18,9 @@ use charging_sessions_testkit::sandbox::{Running, crowd::Crowd};
 use common::{Ran, run_beside};
 use serde_json::Value;
 use tempfile::TempDir;
-use tokio_postgres::Client;
-use workers::{ALL_READ, Hand, client, command, database, ended, is_the_truth, number, one, signal, until, worker};
+use workers::{
+    ALL_READ, Hand, client, command, database, ended, is_the_truth, number, one, signal, until, worker,
+};
 
 /// How many jobs a worker does at the same time.
 const CONCURRENCY: usize = 8;
@@ -114,8 +115,13 @@ async fn trial(seed: u64, accounts: usize) {
     let idle = "SELECT count(*) = 0 FROM charging_sessions_jobs._private_jobs \
                 WHERE run_at <= now() OR locked_at IS NOT NULL OR attempts >= max_attempts";
     until(&store, "no job is left", Duration::from_secs(30), idle).await;
-    // Who was killed just now is missed by the others after a while, and by nobody once they have ended.
-    let alive = format!("SELECT count(*) <= {} FROM charging_sessions_fleet.workers", workers.len());
+    // Who was killed just now is missed by the others after a while, and by nobody once they have ended; and who came in
+    // its place may still be starting.
+    let alive = format!(
+        "SELECT count(*) = {} AND bool_and(heartbeat_at > clock_timestamp() - interval '5 s') \
+         FROM charging_sessions_fleet.workers",
+        workers.len()
+    );
     until(&store, "the dead are missed", Duration::from_secs(30), &alive).await;
     let ending = ended(workers).await;
 
@@ -280,6 +286,17 @@ async fn a_store_in_a_file_is_not_for_workers() {
     let ran = run_beside(command(home.path(), "", &["worker", "status"])).await;
     assert_eq!(ran.code, 2);
     assert!(ran.err.contains("workers share a store in a database of PostgreSQL"), "{}", ran.err);
+}
+
+#[tokio::test]
+async fn a_worker_that_waits_for_its_database_ends_when_it_is_told_to() {
+    // It takes connections, and never says a word.
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let home = home("http://127.0.0.1:9/", 1, "");
+    let store = format!("postgres://u:s3cret@{}/d", silent.local_addr().unwrap());
+    let waiting = worker(home.path(), &store, "log", CONCURRENCY);
+    let _connection = tokio::task::spawn_blocking(move || silent.accept()).await.unwrap().unwrap();
+    assert!(ended(vec![waiting]).await < Duration::from_secs(5));
 }
 
 #[tokio::test]

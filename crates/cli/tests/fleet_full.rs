@@ -62,7 +62,11 @@ async fn a_full_database_is_a_sentence_and_loses_nothing() {
     let log = || fs::read_to_string(home.path().join("log")).unwrap();
     let began = Instant::now();
     while !log().contains(FULL) {
-        assert!(began.elapsed() < Duration::from_secs(60), "the worker does not say what is wrong: {}", log());
+        assert!(
+            began.elapsed() < Duration::from_secs(60),
+            "the worker does not say what is wrong: {}",
+            log()
+        );
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
     let grown = Command::new("mount").args(["-o", "remount,size=400m", &disk]).status().unwrap();
