@@ -288,6 +288,27 @@ async fn a_store_in_a_file_is_not_for_workers() {
     assert!(ran.err.contains("workers share a store in a database of PostgreSQL"), "{}", ran.err);
 }
 
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs a PostgreSQL server; cargo xtask fleet runs it"]
+async fn a_worker_takes_the_next_job_as_soon_as_it_has_room() {
+    const ACCOUNTS: usize = 60;
+    let crowd = Crowd::new(5, 10, "2026-11-20T12:00:00Z".parse().unwrap()).start().await.unwrap();
+    let store = database(&format!("fleet_room_{}", std::process::id())).await;
+    let home = home(&format!("{}/v2/", crowd.origin()), ACCOUNTS, "");
+    let worker = worker(home.path(), &store, "log", 1);
+    let ready = "SELECT to_regclass('charging_sessions_fleet.accounts') IS NOT NULL";
+    until(&store, "the worker begins", Duration::from_secs(60), ready).await;
+    let first = "SELECT bool_or(as_of_us IS NOT NULL) FROM charging_sessions_fleet.accounts";
+    until(&store, "one is read", Duration::from_secs(60), &format!("SELECT coalesce(({first}), FALSE)"))
+        .await;
+    // One that looked four times a second and did one job each time would take fifteen seconds.
+    let began = Instant::now();
+    until(&store, "all are read", Duration::from_secs(60), ALL_READ).await;
+    assert!(began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());
+    ended(vec![worker]).await;
+    is_the_truth(&client(&store).await, &crowd, ACCOUNTS).await;
+}
+
 #[tokio::test]
 async fn a_worker_that_waits_for_its_database_ends_when_it_is_told_to() {
     // It takes connections, and never says a word.

@@ -89,23 +89,35 @@ enum Task {
     Simulate(simulation::Options),
 }
 
-/// Runs so many seeds of the small kind and of the large one, and writes what came of them.
+/// Runs so many seeds of the small kind and of the large one, and writes what came of them. What is not run stays as it is
+/// on the page.
 pub(crate) fn run(root: &Path, options: &Options) -> Result<()> {
-    let (seeds, large) = match &options.task {
+    let (small, large) = match &options.task {
         None => (options.small, options.seeds),
         Some(Task::Rates) => return rates::run(root),
         Some(Task::Simulate(options)) => return simulation::run(root, options),
     };
-    let mut rows = String::new();
-    if seeds > 0 {
-        rows.push_str(&trials(root, Distance { seeds, ..SMALL })?);
-    }
-    if large > 0 {
-        rows.push_str(&trials(root, Distance { seeds: large, ..LARGE })?);
-    }
     let path = root.join(PAGE);
+    let mut rows = String::new();
+    for distance in [Distance { seeds: small, ..SMALL }, Distance { seeds: large, ..LARGE }] {
+        if distance.seeds > 0 {
+            rows.push_str(&trials(root, distance)?);
+        } else {
+            let page = fs::read_to_string(&path).with_context(|| format!("{PAGE} cannot be read"))?;
+            rows.push_str(&rows_of(&page, distance.accounts));
+        }
+    }
     let page = fs::read_to_string(&path).with_context(|| format!("{PAGE} cannot be read"))?;
     fs::write(&path, written(&page, &rows)?).with_context(|| format!("{PAGE} cannot be written"))
+}
+
+/// The rows that a page has of runs with so many accounts.
+fn rows_of(page: &str, accounts: u32) -> String {
+    let rows = page.split_once(BEGIN).and_then(|(_, rest)| rest.split_once(END)).map_or("", |(rows, _)| rows);
+    let accounts = accounts.to_string();
+    let of_them =
+        rows.lines().filter(|row| row.split('|').nth(2).is_some_and(|cell| cell.trim() == accounts));
+    of_them.map(|row| format!("{row}\n")).collect()
 }
 
 /// A few seeds, which is right for every change.
@@ -169,6 +181,9 @@ mod tests {
         let page = format!("a\n{BEGIN}old\n{END}z\n");
         assert_eq!(written(&page, "| 1 |\n").unwrap(), format!("a\n{BEGIN}{HEADER}| 1 |\n{END}z\n"));
         assert!(written("no place", "").is_err());
+        let page = format!("| 0 | 60 |\n{BEGIN}{HEADER}| 1 | 60 | x |\n| 2 | 2000 | y |\n{END}");
+        assert_eq!(rows_of(&page, 60), "| 1 | 60 | x |\n");
+        assert_eq!(rows_of(&page, 61), "");
         assert!(written(&format!("{END}{BEGIN}"), "").is_err());
     }
 }
