@@ -84,7 +84,7 @@ pub(crate) struct Options {
 #[derive(Subcommand)]
 enum Task {
     /// Measure sessions a second, what each costs, and what is the limit.
-    Rates,
+    Rates(rates::Options),
     /// Reckon from that what a fleet of vehicles would ask of workers and a database for a day.
     Simulate(simulation::Options),
 }
@@ -94,7 +94,7 @@ enum Task {
 pub(crate) fn run(root: &Path, options: &Options) -> Result<()> {
     let (small, large) = match &options.task {
         None => (options.small, options.seeds),
-        Some(Task::Rates) => return rates::run(root),
+        Some(Task::Rates(options)) => return rates::run(root, options),
         Some(Task::Simulate(options)) => return simulation::run(root, options),
     };
     let path = root.join(PAGE);

@@ -1,12 +1,15 @@
 //! `cargo xtask fleet rates`: how many sessions a second, what each costs, and what is the limit.
 
 use std::{
+    collections::BTreeMap,
+    fs,
     io::{BufRead as _, BufReader},
-    path::Path,
+    path::{Path, PathBuf},
     process::{Command, Stdio},
 };
 
 use anyhow::{Context, Result, ensure};
+use clap::Args;
 use serde::Deserialize;
 
 use super::{PAGE, simulation};
@@ -20,7 +23,7 @@ use crate::{
 };
 
 /// What was measured while accounts were read that the store knew nothing of.
-#[derive(Clone, Copy, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize)]
 struct History {
     workers: u32,
     concurrency: u32,
@@ -37,6 +40,8 @@ struct History {
     /// By everybody on the machine.
     all: f64,
     cores: f64,
+    /// How often a process of the server was seen to wait for something, by what.
+    waits: BTreeMap<String, u64>,
 }
 
 /// What was there of so many sessions afterwards.
@@ -62,7 +67,7 @@ struct Quiet {
     log: f64,
 }
 
-#[derive(Clone, Copy, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 enum Figures {
     History(History),
@@ -71,12 +76,28 @@ enum Figures {
     QuietWithMany(Quiet),
 }
 
+#[derive(Args)]
+pub(crate) struct Options {
+    /// Take what an earlier run has printed instead of measuring.
+    #[arg(long, value_name = "FILE")]
+    from: Option<PathBuf>,
+}
+
 /// Measures, and writes what was measured and what follows from it to the page.
-pub(super) fn run(root: &Path) -> Result<()> {
-    let figures = measure(root)?;
+pub(super) fn run(root: &Path, options: &Options) -> Result<()> {
+    let figures = match &options.from {
+        Some(path) => {
+            let text =
+                fs::read_to_string(path).with_context(|| format!("{} cannot be read", path.display()))?;
+            text.lines().filter_map(figures).collect::<Result<_>>()?
+        }
+        None => measure(root)?,
+    };
     let histories: Vec<History> = figures
         .iter()
-        .filter_map(|figures| if let Figures::History(history) = figures { Some(*history) } else { None })
+        .filter_map(
+            |figures| if let Figures::History(history) = figures { Some(history.clone()) } else { None },
+        )
         .collect();
     let rates = rates(&histories);
     println!("{rates}");
@@ -108,17 +129,21 @@ fn measure(root: &Path) -> Result<Vec<Figures>> {
         .current_dir(root)
         .stdout(Stdio::piped());
     let mut child = cargo.spawn().context("cargo cannot be started")?;
-    let mut figures = Vec::new();
+    let mut found = Vec::new();
     for line in BufReader::new(child.stdout.take().context("no output")?).lines() {
         let line = line?;
         println!("{line}");
-        if let Some((_, text)) = line.split_once("FIGURES ") {
-            figures.push(serde_json::from_str(text).context("the test has printed something else")?);
-        }
+        found.extend(figures(&line).transpose()?);
     }
     let status = child.wait()?;
     ensure!(status.success(), "the rates could not be measured; the server said:\n{}", server.log());
-    Ok(figures)
+    Ok(found)
+}
+
+/// What a line of the test says, if it does.
+fn figures(line: &str) -> Option<Result<Figures>> {
+    let (_, text) = line.split_once("FIGURES ")?;
+    Some(serde_json::from_str(text).context("the test has printed something else"))
 }
 
 fn rates(histories: &[History]) -> String {
@@ -133,6 +158,7 @@ fn rates(histories: &[History]) -> String {
         "API",
         "others",
         "idle",
+        "the server's processes",
         "limit",
     ]);
     for history in histories {
@@ -149,34 +175,57 @@ fn rates(histories: &[History]) -> String {
             of(history.api),
             of(others),
             of((history.seconds * history.cores - history.all).max(0.0)),
-            limit(history, histories),
+            waits(history)
+                .iter()
+                .filter(|(_, share)| *share >= 1.0)
+                .map(|(kind, share)| format!("{share:.0} % {kind}"))
+                .collect::<Vec<_>>()
+                .join(", "),
+            limit(history),
         ]);
     }
     format!("Shares are of all processors.\n\n{table}")
 }
 
+/// What keeps a process of the server that has something to do, by what the server calls it.
+fn wait(event: &str) -> &'static str {
+    match event {
+        "computing" => "compute",
+        "Lock transactionid" | "Lock tuple" | "LWLock LockManager" => ROWS,
+        event if event.contains("WAL") => "wait for the log",
+        _ => "wait for something else",
+    }
+}
+
+const ROWS: &str = "wait for another to write";
+
+/// What the processes of the server that had something to do were seen at, in hundredths, the most first.
+fn waits(history: &History) -> Vec<(&'static str, f64)> {
+    let all: u64 = history.waits.values().sum();
+    let mut shares: Vec<(&str, f64)> = Vec::new();
+    for (event, times) in &history.waits {
+        let share = 100.0 * *times as f64 / all.max(1) as f64;
+        match shares.iter_mut().find(|(known, _)| *known == wait(event)) {
+            Some((_, sum)) => *sum += share,
+            None => shares.push((wait(event), share)),
+        }
+    }
+    shares.sort_by(|a, b| b.1.total_cmp(&a.1));
+    shares
+}
+
 /// What keeps it from being faster, as far as the figures tell.
-fn limit(history: &History, all: &[History]) -> String {
-    if history.all >= 0.85 * history.seconds * history.cores {
-        return "the processors".to_owned();
+fn limit(history: &History) -> String {
+    let rate = history.requests / history.seconds;
+    let at_once = f64::from(history.workers * history.concurrency);
+    let most = at_once * 1000.0 / f64::from(history.latency_ms);
+    if rate > 0.6 * most {
+        return format!("the answers: {:.0} % of what {at_once} at once allow", 100.0 * rate / most);
     }
-    let rate = |history: &History| history.requests / history.seconds;
-    if history.latency_ms > 0 {
-        let most = f64::from(history.workers * history.concurrency * 1000) / f64::from(history.latency_ms);
-        let share = 100.0 * rate(history) / most;
-        return format!(
-            "the answers: {share:.0} % of what {} at once allow",
-            history.workers * history.concurrency
-        );
-    }
-    let same = |other: &&History| {
-        !other.fsync
-            && (other.workers, other.concurrency, other.latency_ms)
-                == (history.workers, history.concurrency, history.latency_ms)
-    };
-    match all.iter().find(same) {
-        Some(other) if history.fsync && rate(other) > 1.15 * rate(history) => "the disk".to_owned(),
-        _ => "waiting: neither the processors nor the answers".to_owned(),
+    match waits(history).first() {
+        Some((ROWS, _)) => "writes wait for each other".to_owned(),
+        _ if history.all >= 0.85 * history.seconds * history.cores => "the processors".to_owned(),
+        _ => "not known".to_owned(),
     }
 }
 
@@ -196,7 +245,7 @@ fn costs(figures: &[Figures]) -> Result<String> {
     for one in figures {
         let (name, of, cells) = match one {
             Figures::History(one) => {
-                history = Some(*one);
+                history = Some(one);
                 continue;
             }
             Figures::Kept(kept) => {
@@ -249,16 +298,25 @@ mod tests {
         api: 0.1,
         all: 0.6,
         cores: 2.0,
+        waits: BTreeMap::new(),
     };
 
     #[test]
     fn the_limit_is_what_there_is_no_more_of() {
-        assert_eq!(limit(&IDLE, &[]), "the answers: 94 % of what 16 at once allow");
-        assert_eq!(limit(&History { all: 1.9, ..IDLE }, &[]), "the processors");
-        let fast = History { latency_ms: 0, ..IDLE };
-        let without = History { fsync: false, requests: 900.0, ..fast };
-        assert_eq!(limit(&fast, &[fast, without]), "the disk");
-        assert!(limit(&fast, &[fast, History { requests: 310.0, ..without }]).starts_with("waiting"));
+        assert_eq!(limit(&IDLE), "the answers: 94 % of what 16 at once allow");
+        let slow = History { requests: 100.0, ..IDLE };
+        assert_eq!(limit(&History { all: 1.9, ..slow.clone() }), "the processors");
+        assert_eq!(limit(&History { latency_ms: 0, ..slow.clone() }), "not known");
+        let waits = [("computing".to_owned(), 1), ("Lock tuple".to_owned(), 2)].into();
+        assert_eq!(limit(&History { all: 1.9, waits, ..slow }), "writes wait for each other");
+    }
+
+    #[test]
+    fn what_the_server_waits_for_is_told_in_words() {
+        let seen = [("computing", 50), ("Lock tuple", 25), ("Lock transactionid", 5), ("IO WALSync", 20)];
+        let history = History { waits: seen.map(|(event, times)| (event.to_owned(), times)).into(), ..IDLE };
+        let told: Vec<_> = waits(&history).iter().map(|(kind, share)| format!("{share:.0} {kind}")).collect();
+        assert_eq!(told, ["50 compute", "30 wait for another to write", "20 wait for the log"]);
     }
 
     #[test]

@@ -204,6 +204,7 @@ fn text(options: &Options, costs: &Costs) -> String {
     row("requests", &|day| count(day.requests));
     row("requests a second", &|day| figure(day.requests / SECONDS));
     row("new sessions", &|_| count(options.vehicles * options.sessions));
+    row("new sessions a second", &|_| figure(options.vehicles * options.sessions / SECONDS));
     row("rows", &|day| count(day.rows));
     row("storage", &|day| size(day.bytes));
     row("storage of a year", &|day| size(day.bytes * 365.0));
@@ -213,7 +214,7 @@ fn text(options: &Options, costs: &Costs) -> String {
     row("requests under way", &|day| figure(day.in_flight));
     row("workers", &|day| format!("{:.0}", day.number));
     format!(
-        "**This is reckoned and not measured**: from the costs above, for {} vehicles that are charged {} times a day each, \
+        "**This is reckoned and not measured**: from the costs above, for {} vehicles that are charged {} × a day each, \
          {} of them in an account, each account read every {:#}, pages of {} sessions, and answers that take {} ms. A \
          worker does {} jobs at once and is busy {:.0} % of the time; loads are the average of a day.\n\n{table}",
         count(options.vehicles),
