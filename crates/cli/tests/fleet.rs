@@ -18,6 +18,7 @@ use charging_sessions_testkit::sandbox::{Running, crowd::Crowd};
 use common::{Ran, run_beside};
 use serde_json::Value;
 use tempfile::TempDir;
+use tokio::task::JoinHandle;
 use workers::{
     ALL_READ, Hand, client, command, database, ended, is_the_truth, number, one, signal, until, worker,
 };
@@ -56,6 +57,8 @@ struct Harm {
     kills: usize,
     stops: usize,
     crashes: usize,
+    /// Lets go on who was stopped last, by and by, whatever becomes of the others meanwhile.
+    stopped: Option<JoinHandle<()>>,
 }
 
 /// Kills, stops and takes the server away, as the seed says, until all is read.
@@ -69,7 +72,10 @@ async fn harm(seed: u64, home: &Path, store: &str, workers: &mut [Hand], most: u
             break;
         }
         let victim = random.usize(..workers.len());
+        let span = Duration::from_millis(random.u64(12_000..17_000));
+        let is_one_stopped = harm.stopped.as_ref().is_some_and(|one| !one.is_finished());
         match (random.u8(..6), &crash) {
+            (3 | 4, _) if is_one_stopped => {}
             (0..=2, _) => {
                 // It is killed as it is dropped.
                 workers[victim] = worker(home, store, &format!("worker-{victim}.log"), CONCURRENCY);
@@ -78,8 +84,14 @@ async fn harm(seed: u64, home: &Path, store: &str, workers: &mut [Hand], most: u
             // For so long that others take over, and then it goes on.
             (3 | 4, _) | (_, None) => {
                 signal(&workers[victim], "-STOP");
-                tokio::time::sleep(Duration::from_millis(random.u64(12_000..17_000))).await;
-                signal(&workers[victim], "-CONT");
+                let id = workers[victim].0.id();
+                harm.stopped = Some(tokio::spawn(async move {
+                    tokio::time::sleep(span).await;
+                    // It may have been killed.
+                    drop(
+                        Command::new("kill").args(["-CONT", &id.to_string()]).stderr(Stdio::null()).status(),
+                    );
+                }));
                 harm.stops += 1;
             }
             (_, Some(crash)) => {
@@ -107,10 +119,13 @@ async fn trial(seed: u64, accounts: usize) {
         .collect();
     let ready = "SELECT to_regclass('charging_sessions_fleet.accounts') IS NOT NULL";
     until(&store, "the workers begin", Duration::from_secs(60), ready).await;
-    let harm = harm(seed, home.path(), &store, &mut workers, number("FLEET_HARM", 8)).await;
+    let mut harm = harm(seed, home.path(), &store, &mut workers, number("FLEET_HARM", 8)).await;
     let patience = Duration::from_secs(number("FLEET_PATIENCE", 600) as u64);
     until(&store, "everything is read", patience, ALL_READ).await;
     let took = began.elapsed();
+    if let Some(stopped) = harm.stopped.take() {
+        stopped.await.unwrap();
+    }
     // The last of them may still be on its way out.
     let idle = "SELECT count(*) = 0 FROM charging_sessions_jobs._private_jobs \
                 WHERE run_at <= now() OR locked_at IS NOT NULL OR attempts >= max_attempts";
