@@ -428,10 +428,17 @@ impl Run<'_> {
     /// Takes from the plan what was read since the first of several runs began.
     fn leave_out_read(&self, plan: &mut Plan) {
         let Some(since) = self.sync.continued else { return };
-        let read: HashSet<_> =
-            self.coverage.iter().filter(|read| read.began_at >= since).map(|read| &read.slice).collect();
+        let mut read: HashMap<_, Vec<_>> = HashMap::new();
+        for read_since in self.coverage.iter().filter(|read| read.began_at >= since) {
+            read.entry(read_since.slice.asset.as_ref()).or_default().push(&read_since.slice);
+        }
         let before = plan.slices.len();
-        plan.slices.retain(|slice| !read.contains(slice));
+        // Also a part of what was read as a whole: once that is covered, windows of it are planned.
+        plan.slices.retain(|slice| {
+            let own = slice.asset.as_ref().and_then(|asset| read.get(&Some(asset)));
+            let mut outer = read.get(&None).into_iter().chain(own).flatten();
+            !outer.any(|outer| plan::contains(outer, slice))
+        });
         plan.skipped += u64::try_from(before - plan.slices.len()).unwrap_or(u64::MAX);
     }
 

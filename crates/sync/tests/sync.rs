@@ -306,6 +306,21 @@ async fn a_run_that_is_stopped_at_every_page_ends_with_the_truth() {
     stopped_again_and_again(subject, Subject::sync).await;
 }
 
+#[tokio::test]
+async fn what_was_read_as_a_whole_is_not_read_again_in_windows_by_the_same_run() {
+    let subject = common::ev_energy(|sandbox| sandbox).await;
+    let began = Timestamp::from_millisecond(subject.clock.load(Ordering::Relaxed)).unwrap();
+    // It ends, and nobody learns of it.
+    assert!(subject.sync().continued(began).run().await.unwrap().complete);
+    let before = subject.requests();
+    let report = subject.sync().continued(began).run().await.unwrap();
+    assert!(report.complete && report.slices_skipped > 0, "{report}");
+    assert_eq!(subject.requests(), before);
+    // Another run reads what may have changed since.
+    subject.later(SignedDuration::from_hours(1));
+    assert!(subject.sync().run().await.unwrap().slices_read > 0);
+}
+
 /// Polls so many times and no more.
 struct Polls<F>(F, usize);
 

@@ -54,9 +54,6 @@ struct Seen {
 struct Counted {
     window: Window,
     pages: HashMap<Option<usize>, u64>,
-    /// Whether the last page was asked for.
-    ended: bool,
-    again: u64,
     last: Option<Instant>,
     longest_gap: Duration,
 }
@@ -136,13 +133,10 @@ impl Crowd {
         self.seen().all.total
     }
 
-    /// How many pages were asked for again that had been asked for before. A listing that is begun anew after its last
-    /// page was asked for counts as one, however many pages it has.
+    /// How many pages were asked for again that had been asked for before.
     pub fn repeated(&self) -> u64 {
         let seen = self.seen();
-        let of_one =
-            |counted: &Counted| counted.again + counted.pages.values().map(|times| times - 1).sum::<u64>();
-        seen.accounts.values().map(of_one).sum()
+        seen.accounts.values().flat_map(|counted| counted.pages.values()).map(|times| times - 1).sum()
     }
 
     /// The longest that any account waited from one request to its next.
@@ -169,19 +163,14 @@ impl Crowd {
         self.seen.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Notes a request, and if it is for a page, which one, and whether it is the last.
-    fn count(&self, account: usize, page: Option<(Option<usize>, bool)>) {
+    /// Notes a request, and if it is for a page, after which record that begins.
+    fn count(&self, account: usize, page: Option<Option<usize>>) {
         let now = Instant::now();
         let mut seen = self.seen();
         seen.all.count(now, self.per);
         let counted = seen.accounts.entry(account).or_default();
         counted.window.count(now, self.per);
-        if let Some((page, is_last)) = page {
-            if page.is_none() && counted.ended {
-                counted.again += 1 + counted.pages.values().map(|times| times - 1).sum::<u64>();
-                counted.pages.clear();
-            }
-            counted.ended = is_last;
+        if let Some(page) = page {
             *counted.pages.entry(page).or_default() += 1;
         }
         if let Some(last) = counted.last.replace(now) {
@@ -255,7 +244,7 @@ async fn sub_sessions(
     };
     let first = after.map_or(0, |last| last + 1).max(newest);
     let end = oldest.min(first + size);
-    crowd.count(account, Some((after, end == oldest)));
+    crowd.count(account, Some(after));
     tokio::time::sleep(crowd.latency).await;
     let mut body = String::from("[");
     for number in first..end {
@@ -300,23 +289,11 @@ mod tests {
         let crowd = Crowd::new(10, 2, Timestamp::UNIX_EPOCH);
         for (account, wait) in [(1, 0), (1, 400), (2, 400), (1, 300), (1, 2000)] {
             tokio::time::advance(Duration::from_millis(wait)).await;
-            crowd.count(account, Some((None, false)));
+            crowd.count(account, Some(None));
         }
         assert_eq!((crowd.most_of_one(), crowd.most_of_all()), (2, 3));
         assert_eq!((crowd.requests(), crowd.repeated()), (5, 3));
         assert_eq!(crowd.longest_gap(), Duration::from_secs(2));
-    }
-
-    #[test]
-    fn a_listing_that_is_begun_anew_after_its_end_counts_as_one_page() {
-        let crowd = Crowd::new(30, 10, Timestamp::UNIX_EPOCH);
-        let ask = |pages: &[Option<usize>]| {
-            pages.iter().for_each(|page| crowd.count(1, Some((*page, *page == Some(19)))));
-            crowd.repeated()
-        };
-        assert_eq!(ask(&[None, Some(9), Some(9), Some(19)]), 1);
-        assert_eq!(ask(&[None, Some(9), Some(19)]), 2);
-        assert_eq!(ask(&[None, Some(9), None]), 4);
     }
 
     #[test]
