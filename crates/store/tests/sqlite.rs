@@ -8,11 +8,11 @@ use std::{
     time::Duration,
 };
 
-use charging_sessions_core::{ErrorKind, Payload, Result, Zone, ZoneSource};
-use charging_sessions_store::{Batch, Filter, Hash, SessionStore, SqliteStore};
+use charging_sessions_core::{ErrorKind, IssueCode, Payload, RejectedRecord, Result, Zone, ZoneSource};
+use charging_sessions_store::{Batch, Filter, Hash, RunReport, SessionStore, SqliteStore};
 use jiff::tz::TimeZone;
 use rusqlite::Connection;
-use suite::{all, at, home, page, part, session};
+use suite::{all, at, home, key, page, part, session, window};
 use tempfile::TempDir;
 
 mod suite;
@@ -55,6 +55,12 @@ async fn fill(store: &SqliteStore, number: i64) {
     let sessions: Vec<_> = (0..number).map(|number| session(&number.to_string(), number)).collect();
     let lease = store.begin(&home(), at(0)).await.unwrap();
     store.commit(&*lease, page(&sessions, 1)).await.unwrap();
+}
+
+/// Ends a run, which enters keys that wait.
+async fn end_run(store: &SqliteStore) {
+    let lease = store.begin(&home(), at(0)).await.unwrap();
+    store.log_run(&*lease, &RunReport::default()).await.unwrap();
 }
 
 #[tokio::test]
@@ -169,6 +175,7 @@ fn a_folder_that_must_not_be_written_to_is_refused() {
 async fn damage_is_an_error_and_no_panic() {
     let (_folder, path) = scratch();
     fill(&SqliteStore::open(&path).unwrap(), 300).await;
+    end_run(&SqliteStore::open(&path).unwrap()).await;
     let whole = fs::read(&path).unwrap();
     SqliteStore::open_read_only(&path).unwrap().verify().await.unwrap();
     let mut worst = 0;
@@ -210,6 +217,15 @@ async fn damage_is_an_error_and_no_panic() {
         ("DELETE FROM new_payload_places", "not found by their hash"),
         ("DELETE FROM handles", "not found by its handle"),
         ("UPDATE handles SET first_id = 2", "not found by its handle"),
+        ("UPDATE session_keys SET session_id = 1", "not found by its key"),
+        ("UPDATE session_keys SET source_id = 'x' WHERE session_id = 3", "not found by its key"),
+        ("DELETE FROM session_keys WHERE session_id = 3", "not found by its key"),
+        ("UPDATE session_keys_end SET session_id = 0", "not found by its key"),
+        (
+            "DELETE FROM session_keys; UPDATE session_keys_end SET session_id = 0; \
+          UPDATE sessions SET source_id = '4' WHERE source_id = '3'",
+            "two records have the same key",
+        ),
         ("DELETE FROM revision_times", "not found by when it was written"),
         ("UPDATE revisions SET number = 2", "a revision is not found from the one after it"),
     ] {
@@ -333,6 +349,82 @@ async fn payloads_are_kept_once_also_when_there_are_many() {
         let counted = db.query_row(&format!("SELECT count(*) FROM {table}"), [], count).unwrap();
         assert_eq!(counted, rows, "{table}");
     }
+}
+
+#[tokio::test]
+async fn records_are_found_whether_their_keys_wait_or_not() {
+    let (_folder, path) = scratch();
+    // Two that write to the same file, and so learn of what the other one does.
+    let stores = [SqliteStore::open(&path).unwrap(), SqliteStore::open(&path).unwrap()];
+    let name = |number: i64| format!("{:02}", number * 37 % 100);
+    let mut sessions = Vec::new();
+    for turn in 0..10 {
+        let store = &stores[turn as usize % 2];
+        let some: Vec<_> = (turn * 10..turn * 10 + 10).map(|number| session(&name(number), number)).collect();
+        sessions.extend(some);
+        let lease = store.begin(&home(), at(0)).await.unwrap();
+        // All that were there are known, and the rest is new.
+        let changes = store.commit(&*lease, page(&sessions, turn)).await.unwrap();
+        assert_eq!((changes.new.len(), changes.unchanged), (10, turn as u64 * 10));
+        drop(lease);
+        if turn == 3 || turn == 6 {
+            end_run(&stores[usize::from(turn == 3)]).await;
+        }
+        store.verify().await.unwrap();
+        for store in &stores {
+            for session in &sessions {
+                assert!(store.session(session.key()).await.unwrap().is_some(), "{}", session.key());
+            }
+            assert!(store.session(&key("none")).await.unwrap().is_none());
+            for window in [None, window(0, 1000)] {
+                let (mut after, mut listed) = (None, Vec::new());
+                loop {
+                    let mut filter = Filter::default();
+                    filter.window = window;
+                    let page = store.sessions(&filter, after.as_ref(), 7).await.unwrap();
+                    after = page.last().map(|row| row.session.key().clone());
+                    listed.extend(page.iter().map(|row| row.session.key().source_id.clone()));
+                    if page.len() < 7 {
+                        break;
+                    }
+                }
+                let mut expected: Vec<_> = (0..sessions.len() as i64).map(name).collect();
+                expected.sort();
+                assert_eq!(listed, expected);
+            }
+        }
+    }
+    let rejected = RejectedRecord::new(IssueCode::UNIT_UNKNOWN, "x", "y", Payload::from("{"));
+    let mut last = page(&[], 99);
+    last.rejected = vec![rejected.clone().with_id(Some(name(0))), rejected.with_id(Some(name(99)))];
+    let lease = stores[0].begin(&home(), at(0)).await.unwrap();
+    // Of the two that could not be read, one has its key entered, and the other one not.
+    assert_eq!(stores[0].commit(&*lease, last).await.unwrap().vanished.len(), 98);
+}
+
+#[tokio::test]
+async fn many_keys_do_not_wait_for_the_end_of_the_run() {
+    const MANY: i64 = 29_000;
+    let (_folder, path) = scratch();
+    let store = SqliteStore::open(&path).unwrap();
+    let sessions: Vec<_> = (0..MANY)
+        .map(|number| {
+            let mut session = session(&number.to_string(), 0);
+            session.provenance.payload = None;
+            session
+        })
+        .collect();
+    for known in [false, true] {
+        let lease = store.begin(&home(), at(0)).await.unwrap();
+        for (turn, sessions) in (0..).zip(sessions.chunks(5000)) {
+            let changes = store.commit(&*lease, page(sessions, turn)).await.unwrap();
+            assert_eq!(changes.new.is_empty(), known);
+        }
+    }
+    let db = Connection::open(&path).unwrap();
+    let entered: i64 = db.query_row("SELECT count(*) FROM session_keys", [], |row| row.get(0)).unwrap();
+    assert_eq!(entered, MANY, "since the last page, which made them more than 28,672");
+    store.verify().await.unwrap();
 }
 
 #[tokio::test]

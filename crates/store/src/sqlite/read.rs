@@ -11,14 +11,14 @@ use rusqlite::{
     types::{FromSql, FromSqlError, FromSqlResult, ValueRef},
 };
 
-use super::{Failure, places};
+use super::{Failure, keys, places};
 use crate::{
     Account, Coverage, Filter, Hash, Quarantined, Reason, Recorded, Revision, RunReport, Slice,
     StoredSession,
     columns::{self, asset_column, handle_bound, instant, json, slice, slice_text, to_us, word},
 };
 
-type Read<T> = Result<T, Failure>;
+pub(super) type Read<T> = Result<T, Failure>;
 
 impl FromSql for Hash {
     fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
@@ -73,11 +73,14 @@ pub(super) fn place(c: &Connection, account: &Account, slice: &Slice) -> Read<Op
     Ok(found.query_row(key, |row| Ok(Cursor::from(row.get_ref(0)?.as_str()?))).optional()?)
 }
 
-/// What makes a [`StoredSession`], from the alias `s` of its table.
-const STORED: &str = "SELECT s.id, s.revision, s.first_seen_us, s.last_seen_us, s.missing_us, s.content, \
-                      s.mapping_version, r.record, p.hash \
-                      FROM sessions s JOIN revisions r ON r.id = s.revision_id \
-                      LEFT JOIN payloads p ON p.id = r.payload_id ";
+/// A query of what makes a [`StoredSession`], out of tables of which `s` is that of the sessions.
+fn stored_from(tables: &str) -> String {
+    format!(
+        "SELECT s.id, s.revision, s.first_seen_us, s.last_seen_us, s.missing_us, s.content, s.mapping_version, \
+         r.record, p.hash FROM {tables} JOIN revisions r ON r.id = s.revision_id \
+         LEFT JOIN payloads p ON p.id = r.payload_id"
+    )
+}
 
 fn stored(c: &Connection, row: &Row<'_>) -> Read<StoredSession> {
     let record = row.get_ref(7)?.as_str().map_err(|_| Failure::Damaged)?;
@@ -125,7 +128,7 @@ pub(super) fn sessions(
     after: Option<&SessionKey>,
     limit: u32,
 ) -> Read<Vec<StoredSession>> {
-    // Account by account, so that each query walks along the index of keys.
+    // Account by account, so that each query walks along the table of keys.
     let after_account = after.map(|key| Account { provider: key.provider, account: key.account.clone() });
     let mut found = Vec::new();
     for (id, account) in numbered_accounts(c)? {
@@ -138,59 +141,92 @@ pub(super) fn sessions(
         if !wanted {
             continue;
         }
-        let left = i64::from(limit) - found.len() as i64;
-        if left <= 0 {
+        let left = limit as usize - found.len();
+        if left == 0 {
             break;
         }
-        let mut sql = format!("{STORED} WHERE s.account_id = ?");
-        let mut values: Vec<Box<dyn ToSql>> = vec![Box::new(id)];
-        let mut condition = |text: &str, parts: Vec<Box<dyn ToSql>>| {
-            sql.push_str(" AND ");
+        let after = after.filter(|_| after_account.as_ref() == Some(&account));
+        found.append(&mut sessions_of(c, id, filter, after, left)?);
+    }
+    Ok(found)
+}
+
+/// Sessions of one account, at most `limit`.
+fn sessions_of(
+    c: &Connection,
+    account_id: i64,
+    filter: &Filter,
+    after: Option<&SessionKey>,
+    limit: usize,
+) -> Read<Vec<StoredSession>> {
+    // `keys` has the kind and the identifier.
+    let select = |tables: &str, condition: &str, parts: [i64; 2], keys: &str| {
+        let mut sql = stored_from(tables);
+        let mut values: Vec<Box<dyn ToSql>> = Vec::new();
+        let mut add = |text: &str, parts: Vec<Box<dyn ToSql>>| {
+            sql.push_str(if values.is_empty() { " WHERE " } else { " AND " });
             sql.push_str(text);
             values.extend(parts);
         };
-        if let Some(key) = after.filter(|_| after_account.as_ref() == Some(&account)) {
+        add(condition, parts.into_iter().map(|part| Box::new(part) as _).collect());
+        if let Some(key) = after {
             let parts: Vec<Box<dyn ToSql>> =
                 vec![Box::new(key.kind.as_str()), Box::new(key.source_id.clone())];
-            condition("(s.kind, s.source_id) > (?, ?)", parts);
+            add(&format!("({keys}.kind, {keys}.source_id) > (?, ?)"), parts);
         }
         if let Some(window) = filter.window {
-            let parts: Vec<Box<dyn ToSql>> =
-                vec![Box::new(to_us(window.from())), Box::new(to_us(window.until()))];
-            condition("s.start_us >= ? AND s.start_us < ?", parts);
+            add(
+                "s.start_us >= ? AND s.start_us < ?",
+                vec![Box::new(to_us(window.from())), Box::new(to_us(window.until()))],
+            );
         }
         if let Some(kind) = filter.kind {
-            condition("s.kind = ?", vec![Box::new(kind.as_str())]);
+            add(&format!("{keys}.kind = ?"), vec![Box::new(kind.as_str())]);
         }
         if let Some(status) = filter.status {
-            condition("s.status = ?", vec![Box::new(status.as_str())]);
+            add("s.status = ?", vec![Box::new(status.as_str())]);
         }
         if let Some(asset) = &filter.asset {
-            condition(&format!("s.{} = ?", asset_column(asset.kind)), vec![Box::new(asset.id.clone())]);
+            add(&format!("s.{} = ?", asset_column(asset.kind)), vec![Box::new(asset.id.clone())]);
         }
         if let Some(vanished) = filter.vanished {
-            condition("(s.missing_us IS NOT NULL) = ?", vec![Box::new(vanished)]);
+            add("(s.missing_us IS NOT NULL) = ?", vec![Box::new(vanished)]);
         }
-        sql.push_str(" ORDER BY s.kind, s.source_id LIMIT ?");
-        values.push(Box::new(left));
-        let values = rusqlite::params_from_iter(values);
-        found.append(&mut rows(c, &sql, values, |row| stored(c, row))?);
+        sql.push_str(&format!(" ORDER BY {keys}.kind, {keys}.source_id LIMIT ?"));
+        values.push(Box::new(limit as i64));
+        rows(c, &sql, rusqlite::params_from_iter(values), |row| stored(c, row))
+    };
+    if filter.window.is_some() && after.is_none() {
+        // What starts in a window is found by its start, and is seldom more than is asked for.
+        return select("sessions s", "s.account_id = ? AND s.id > ?", [account_id, 0], "s");
+    }
+    let end = keys::end(c)?;
+    let entered = "session_keys k CROSS JOIN sessions s ON s.id = k.session_id";
+    let mut found = select(entered, "k.account_id = ? AND s.id <= ?", [account_id, end], "k")?;
+    // By their numbers, and not by any index of the account: these are few.
+    let mut waiting = select("sessions s", "+s.account_id = ? AND s.id > ?", [account_id, end], "s")?;
+    if !waiting.is_empty() {
+        found.append(&mut waiting);
+        found.sort_by(|a, b| {
+            let [a, b] = [a, b].map(|stored| stored.session.key());
+            (a.kind.as_str(), &a.source_id).cmp(&(b.kind.as_str(), &b.source_id))
+        });
+        found.truncate(limit);
     }
     Ok(found)
 }
 
 /// The number of a session, if it is known.
-fn session_id(c: &Connection, key: &SessionKey) -> rusqlite::Result<Option<i64>> {
+fn session_id(c: &Connection, key: &SessionKey) -> Read<Option<i64>> {
     let account = Account { provider: key.provider, account: key.account.clone() };
     let Some(account) = account_id(c, &account)? else { return Ok(None) };
-    c.prepare_cached("SELECT id FROM sessions WHERE account_id = ? AND kind = ? AND source_id = ?")?
-        .query_row((account, key.kind.as_str(), &key.source_id), |row| row.get(0))
-        .optional()
+    keys::find(c, account, key)
 }
 
 pub(super) fn session(c: &Connection, key: &SessionKey) -> Read<Option<StoredSession>> {
     let Some(id) = session_id(c, key)? else { return Ok(None) };
-    let found = rows(c, &format!("{STORED} WHERE s.id = ?"), [id], |row| stored(c, row))?;
+    let sql = stored_from("sessions s") + " WHERE s.id = ?";
+    let found = rows(c, &sql, [id], |row| stored(c, row))?;
     Ok(found.into_iter().next())
 }
 
@@ -321,6 +357,23 @@ pub(super) fn damage(c: &Connection) -> Read<Option<String>> {
     }
     for (sql, damage) in [
         (
+            // Each up to the end stands there, and nothing else does.
+            "SELECT 1 FROM session_keys_end WHERE \
+             (SELECT count(*) FROM sessions s JOIN session_keys k ON k.account_id = s.account_id AND k.kind = s.kind \
+              AND k.source_id = s.source_id AND k.session_id = s.id WHERE s.id <= session_keys_end.session_id) \
+             IS NOT (SELECT count(*) FROM sessions WHERE id <= session_keys_end.session_id) \
+             OR (SELECT count(*) FROM session_keys) \
+             IS NOT (SELECT count(*) FROM sessions WHERE id <= session_keys_end.session_id)",
+            "a record is not found by its key",
+        ),
+        (
+            "WITH waiting AS (SELECT account_id, kind, source_id FROM sessions \
+             WHERE id > (SELECT session_id FROM session_keys_end)) \
+             SELECT 1 FROM waiting GROUP BY account_id, kind, source_id HAVING count(*) > 1 \
+             UNION ALL SELECT 1 FROM waiting JOIN session_keys USING (account_id, kind, source_id)",
+            "two records have the same key",
+        ),
+        (
             "SELECT 1 FROM revisions r WHERE r.at_us IS NOT \
              (SELECT at_us FROM revision_times WHERE first_id <= r.id ORDER BY first_id DESC LIMIT 1)",
             "a revision is not found by when it was written",
@@ -366,7 +419,7 @@ fn unpack(c: &Connection, row: &Row<'_>, column: usize) -> Read<Payload> {
 }
 
 /// Bytes, without a copy.
-fn blob<'a>(row: &'a Row<'_>, column: usize) -> Read<&'a [u8]> {
+pub(super) fn blob<'a>(row: &'a Row<'_>, column: usize) -> Read<&'a [u8]> {
     row.get_ref(column)?.as_blob().map_err(|_| Failure::Damaged)
 }
 

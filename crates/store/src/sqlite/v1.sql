@@ -66,10 +66,25 @@ CREATE TABLE sessions (
   vehicle_name    TEXT,
   charge_point_id TEXT,
   location        TEXT,
-  counts          INTEGER NOT NULL, -- 0 if a figure is known to be impossible
-  UNIQUE (account_id, kind, source_id)
+  counts          INTEGER NOT NULL  -- 0 if a figure is known to be impossible
 ) STRICT;
 CREATE INDEX sessions_by_start ON sessions (account_id, start_us);
+
+-- Sessions by what they are called, no two alike. Identifiers come in no order, and each that is entered by itself would
+-- change a page of its own: those of many new sessions are entered together, in order, at the end of a run at the latest.
+CREATE TABLE session_keys (
+  account_id INTEGER NOT NULL REFERENCES accounts,
+  kind       TEXT NOT NULL,
+  source_id  TEXT NOT NULL,
+  session_id INTEGER NOT NULL REFERENCES sessions,
+  PRIMARY KEY (account_id, kind, source_id)
+) STRICT, WITHOUT ROWID;
+
+-- Up to which session that has been done, in one row. Later ones are found by their handles.
+CREATE TABLE session_keys_end (
+  session_id INTEGER NOT NULL
+) STRICT;
+INSERT INTO session_keys_end VALUES (0);
 
 -- The handles of sessions once more, a row for each batch: of the session `first_id` and of the ones after it, 16 bytes
 -- each. To find one, all are gone through, 16 MB for a million sessions; an index would be written to in as many places

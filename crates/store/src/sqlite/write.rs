@@ -1,6 +1,7 @@
 //! Writing, inside one transaction.
 
 use std::{
+    cell::RefMut,
     collections::HashMap,
     fs::{File, TryLockError},
     path::PathBuf,
@@ -18,7 +19,9 @@ use rusqlite::{
 };
 
 use super::{
-    Failure, Hold, SqliteLease, Writing, error, lock,
+    Failure, Hold, SqliteLease, Writing, error,
+    keys::{self, Waiting},
+    lock,
     places::{self, NewPlaces},
     prepare::{self, Kept, Outlook, Prepared},
     read,
@@ -65,6 +68,7 @@ struct Pen<'a> {
     /// `accounts.writes` of this batch.
     clock: i64,
     statements: Statements<'a>,
+    waiting: RefMut<'a, Waiting>,
     first_session: i64,
     next_session: i64,
     /// The handles of the sessions that are new.
@@ -82,6 +86,7 @@ struct Pen<'a> {
 
 /// What is run for each record, so that it is looked up once for all of them.
 struct Statements<'a> {
+    entered: CachedStatement<'a>,
     known: CachedStatement<'a>,
     seen: CachedStatement<'a>,
     insert_session: CachedStatement<'a>,
@@ -92,10 +97,10 @@ struct Statements<'a> {
 impl<'a> Statements<'a> {
     fn new(c: &'a Connection) -> rusqlite::Result<Self> {
         Ok(Self {
+            entered: keys::entered(c)?,
             known: c.prepare_cached(
                 "SELECT s.id, s.revision, s.revision_id, s.content, s.missing_us IS NOT NULL, \
-                 EXISTS (SELECT 1 FROM intervals WHERE session_id = s.id) \
-                 FROM sessions s WHERE s.account_id = ? AND s.kind = ? AND s.source_id = ?",
+                 EXISTS (SELECT 1 FROM intervals WHERE session_id = s.id) FROM sessions s WHERE s.id = ?",
             )?,
             seen: c.prepare_cached(
                 "UPDATE sessions SET last_seen_us = ?, seen = ?, mapping_version = ? WHERE id = ?",
@@ -192,6 +197,8 @@ impl Writing<'_> {
                  coalesce((SELECT max(id) FROM payloads), 0) + 1",
             )?
             .query_row([], |row| Ok([row.get(0)?, row.get(1)?, row.get(2)?]))?;
+        let mut waiting = self.waiting.borrow_mut();
+        waiting.refresh(self.transaction)?;
         let packer = Packer::new().ok_or_else(|| misuse("there is no memory left to compress with"))?;
         Ok(Pen {
             writing: self,
@@ -200,6 +207,7 @@ impl Writing<'_> {
             at_us: to_us(at),
             clock,
             statements: Statements::new(self.transaction)?,
+            waiting,
             first_session: next_session,
             next_session,
             handles: Vec::new(),
@@ -292,6 +300,9 @@ impl Writing<'_> {
 
     pub(super) fn log_run(&self, account: &Account, epoch: u64, run: &RunReport) -> Written<()> {
         let (id, _) = self.fence(account, epoch)?;
+        let mut waiting = self.waiting.borrow_mut();
+        waiting.refresh(self.transaction)?;
+        waiting.enter(self.transaction)?;
         let [new, changed, unchanged, returned, vanished, quarantined] = run.counts.map(u64::cast_signed);
         self.run(
             "INSERT INTO runs (account_id, epoch, began_us, ended_us, requests, new, changed, unchanged, returned, \
@@ -362,11 +373,16 @@ impl Pen<'_> {
         })
     }
 
+    /// The number of a session, if it is known.
+    fn find(&mut self, key: &SessionKey) -> rusqlite::Result<Option<i64>> {
+        self.waiting.find(self.writing.transaction, &mut self.statements.entered, self.account_id, key)
+    }
+
     fn known(&mut self, key: &SessionKey) -> rusqlite::Result<Option<Known>> {
-        let known = (self.account_id, key.kind.as_str(), &key.source_id);
+        let Some(id) = self.find(key)? else { return Ok(None) };
         self.statements
             .known
-            .query_row(known, |row| {
+            .query_row([id], |row| {
                 Ok(Known {
                     id: row.get(0)?,
                     revision: row.get(1)?,
@@ -506,6 +522,7 @@ impl Pen<'_> {
             let handle = key.id();
             self.handles.extend_from_slice(handle.as_bytes());
             let id = self.next_session;
+            self.waiting.add(id, handle.as_bytes());
             self.next_session += 1;
             let added: [&dyn ToSql; 8] = [
                 &id,
@@ -632,7 +649,7 @@ impl Pen<'_> {
     }
 
     /// Writes down what is kept of the batch as a whole.
-    fn finish(self) -> Written<Changes> {
+    fn finish(mut self) -> Written<Changes> {
         let Writing { transaction, .. } = self.writing;
         if let Some(places) = self.places {
             places.store(transaction)?;
@@ -640,6 +657,7 @@ impl Pen<'_> {
         if !self.handles.is_empty() {
             let sql = "INSERT INTO handles (first_id, handles) VALUES (?, ?)";
             self.writing.run(sql, params![self.first_session, self.handles])?;
+            self.waiting.enter_many(transaction)?;
         }
         if self.next_revision > self.first_revision {
             let sql = "INSERT INTO revision_times (first_id, at_us) VALUES (?, ?)";
@@ -699,11 +717,12 @@ impl Pen<'_> {
                 self.at_us
             ],
         )?;
-        for kind in record.id.iter().flat_map(|_| kinds) {
-            self.writing.run(
-                "UPDATE sessions SET last_seen_us = ?, seen = ? WHERE account_id = ? AND kind = ? AND source_id = ?",
-                params![self.at_us, self.clock, self.account_id, kind.as_str(), record.id],
-            )?;
+        for (id, kind) in record.id.iter().flat_map(|id| kinds.iter().map(move |kind| (id, kind))) {
+            let Account { provider, account } = self.account;
+            let key = SessionKey::new(*provider, account.clone(), *kind, id.clone());
+            let found = self.find(&key)?;
+            let sql = "UPDATE sessions SET last_seen_us = ?, seen = ? WHERE id = ?";
+            self.writing.run(sql, params![self.at_us, self.clock, found])?;
         }
         Ok(())
     }
@@ -720,6 +739,7 @@ impl Pen<'_> {
         if let Some(asset) = &slice.asset {
             sql.push_str(&format!(" AND s.{} = ?", asset_column(asset.kind)));
         }
+        sql.push_str(" ORDER BY s.source_id");
         for kind in distinct(&slice.kinds) {
             let mut values: Vec<Box<dyn ToSql>> =
                 vec![Box::new(self.account_id), Box::new(kind.as_str()), Box::new(began)];
