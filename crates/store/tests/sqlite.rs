@@ -8,11 +8,13 @@ use std::{
     time::Duration,
 };
 
-use charging_sessions_core::{ErrorKind, IssueCode, Payload, RejectedRecord, Result, Zone, ZoneSource};
+use charging_sessions_core::{
+    Energy, ErrorKind, IssueCode, Payload, RecordKind, RejectedRecord, Result, SessionKey, Zone, ZoneSource,
+};
 use charging_sessions_store::{Batch, Filter, Hash, RunReport, SessionStore, SqliteStore};
 use jiff::tz::TimeZone;
 use rusqlite::Connection;
-use suite::{all, at, home, key, page, part, session, window};
+use suite::{PROVIDER, account, all, at, home, key, page, part, session, window, with_energy};
 use tempfile::TempDir;
 
 mod suite;
@@ -189,7 +191,13 @@ async fn damage_is_an_error_and_no_panic() {
     assert!(reads_with_an_error(&path, &whole[..whole.len() / 2]).await);
     // Sound as a database, and not as a store.
     for damage in [
-        "UPDATE revisions SET record = '{'",
+        "UPDATE revisions SET record = x'7b', record_size = 1",
+        "UPDATE revisions SET record_size = -1",
+        "UPDATE revisions SET record_size = 9223372036854775807",
+        "UPDATE revisions SET example_id = NULL",
+        "UPDATE revisions SET example_id = 99999 WHERE id > 1",
+        "UPDATE accounts SET example_id = 99999",
+        "DELETE FROM session_keys_end",
         "UPDATE sessions SET first_seen_us = 9223372036854775807",
         "UPDATE payloads SET size = 9223372036854775807",
         "UPDATE payloads SET size = -1",
@@ -209,7 +217,7 @@ async fn damage_is_an_error_and_no_panic() {
     }
     // What only shows to whoever looks for it.
     for (damage, words) in [
-        ("UPDATE revisions SET record = '{'", "the record ev-energy/home/segment/"),
+        ("UPDATE revisions SET record = x'7b', record_size = 1", "the record ev-energy/home/segment/"),
         ("UPDATE sessions SET content = x'00'", "the record ev-energy/home/segment/"),
         ("DELETE FROM accounts", "belongs to none of accounts"),
         ("UPDATE payloads SET hash = randomblob(32)", "bytes that were received are others now"),
@@ -428,6 +436,37 @@ async fn many_keys_do_not_wait_for_the_end_of_the_run() {
 }
 
 #[tokio::test]
+async fn records_are_packed_by_the_first_of_their_account() {
+    let (_folder, path) = scratch();
+    let store = SqliteStore::open(&path).unwrap();
+    fill(&store, 300).await;
+    // Another account is another provider's, perhaps, and has an example of its own; one record has nothing to gain.
+    let other = account("other");
+    let lease = store.begin(&other, at(0)).await.unwrap();
+    let mut sessions: Vec<_> = (0..2).map(|number| session(&number.to_string(), number)).collect();
+    for session in &mut sessions {
+        session.identity.key = SessionKey::new(PROVIDER, other.account.clone(), RecordKind::Segment, "x");
+        session.identity.key.source_id = session.timing.period.start.unwrap().to_string();
+    }
+    store.commit(&*lease, page(&sessions, 1)).await.unwrap();
+    let changed: Vec<_> = sessions.iter().map(|session| with_energy(session.clone(), 5)).collect();
+    store.commit(&*lease, page(&changed, 2)).await.unwrap();
+    for session in &changed {
+        let states = store.revisions(session.key()).await.unwrap();
+        let energies: Vec<_> = states.iter().map(|state| state.session.energy.headline().unwrap()).collect();
+        assert_eq!(energies, [Energy::from_mwh(7_000_001), Energy::from_wh(5).unwrap()]);
+    }
+    let db = Connection::open(&path).unwrap();
+    let number = |sql: &str| db.query_row(sql, [], |row| row.get::<_, i64>(0)).unwrap();
+    assert_eq!(number("SELECT count(*) FROM revisions WHERE example_id = 1"), 299);
+    assert_eq!(number("SELECT count(*) FROM revisions WHERE example_id = 301"), 3);
+    assert_eq!(number("SELECT count(DISTINCT example_id) FROM revisions"), 2);
+    let halves = "SELECT count(*) FROM revisions WHERE example_id AND length(record) * 3 > record_size";
+    assert_eq!(number(halves), 0, "a third is left, or less");
+    store.verify().await.unwrap();
+}
+
+#[tokio::test]
 async fn views_are_for_people() {
     let (_folder, path) = scratch();
     let store = SqliteStore::open(&path).unwrap().with_zone(TimeZone::get("America/New_York").unwrap());
@@ -533,7 +572,7 @@ async fn two_processes_do_not_write_to_one_account() {
     assert_eq!(error.kind(), ErrorKind::Conflict);
     assert!(error.to_string().contains(&format!("process {}", child.id())), "{error}");
     // Another account is written to beside it.
-    let lease = store.begin(&suite::account("work"), at(9)).await.unwrap();
+    let lease = store.begin(&account("work"), at(9)).await.unwrap();
     for now in 0..10 {
         store.commit(&*lease, page(&[], now)).await.unwrap();
     }

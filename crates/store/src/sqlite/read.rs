@@ -15,7 +15,9 @@ use super::{Failure, keys, places};
 use crate::{
     Account, Coverage, Filter, Hash, Quarantined, Reason, Recorded, Revision, RunReport, Slice,
     StoredSession,
-    columns::{self, asset_column, handle_bound, instant, json, slice, slice_text, to_us, word},
+    columns::{
+        self, Unpacker, asset_column, handle_bound, instant, json_bytes, slice, slice_text, to_us, word,
+    },
 };
 
 pub(super) type Read<T> = Result<T, Failure>;
@@ -73,18 +75,53 @@ pub(super) fn place(c: &Connection, account: &Account, slice: &Slice) -> Read<Op
     Ok(found.query_row(key, |row| Ok(Cursor::from(row.get_ref(0)?.as_str()?))).optional()?)
 }
 
+/// Reads records, of which many in a row are packed by the same example.
+pub(super) struct Records<'c> {
+    c: &'c Connection,
+    unpacker: Option<(Option<i64>, Unpacker)>,
+}
+
+impl<'c> Records<'c> {
+    pub(super) fn new(c: &'c Connection) -> Self {
+        Self { c, unpacker: None }
+    }
+
+    /// The record whose size, bytes and example stand at `column` and after it.
+    pub(super) fn read(&mut self, row: &Row<'_>, column: usize) -> Read<ChargingSession> {
+        let (size, bytes) = (row.get(column)?, blob(row, column + 1)?);
+        if columns::is_plain(size, bytes) {
+            return Ok(json_bytes(bytes)?);
+        }
+        let example = row.get::<_, Option<i64>>(column + 2)?;
+        let unpacker = match &mut self.unpacker {
+            Some((known, unpacker)) if *known == example => unpacker,
+            unpacker => {
+                let dictionary = example.map(|id| example_of(self.c, id)).transpose()?.unwrap_or_default();
+                &mut unpacker.insert((example, Unpacker::like(&dictionary)?)).1
+            }
+        };
+        Ok(json_bytes(&unpacker.unpack(size, bytes)?)?)
+    }
+}
+
+/// The JSON of a revision that others are packed by, and that itself needs none.
+pub(super) fn example_of(c: &Connection, revision_id: i64) -> Read<Vec<u8>> {
+    let sql = "SELECT record_size, record FROM revisions WHERE id = ?";
+    let plain = |row: &Row<'_>| Ok(columns::unpack(row.get(0)?, blob(row, 1)?, &[])?);
+    rows(c, sql, [revision_id], plain)?.pop().ok_or(Failure::Damaged)
+}
+
 /// A query of what makes a [`StoredSession`], out of tables of which `s` is that of the sessions.
 fn stored_from(tables: &str) -> String {
     format!(
         "SELECT s.id, s.revision, s.first_seen_us, s.last_seen_us, s.missing_us, s.content, s.mapping_version, \
-         r.record, p.hash FROM {tables} JOIN revisions r ON r.id = s.revision_id \
+         p.hash, r.record_size, r.record, r.example_id FROM {tables} JOIN revisions r ON r.id = s.revision_id \
          LEFT JOIN payloads p ON p.id = r.payload_id"
     )
 }
 
-fn stored(c: &Connection, row: &Row<'_>) -> Read<StoredSession> {
-    let record = row.get_ref(7)?.as_str().map_err(|_| Failure::Damaged)?;
-    let mut session: ChargingSession = json(record)?;
+fn stored(c: &Connection, records: &mut Records<'_>, row: &Row<'_>) -> Read<StoredSession> {
+    let mut session = records.read(row, 8)?;
     session.provenance.mapping_version = row.get(6)?;
     link(c, row.get(0)?, &mut session)?;
     Ok(StoredSession {
@@ -94,7 +131,7 @@ fn stored(c: &Connection, row: &Row<'_>) -> Read<StoredSession> {
         last_seen_at: instant(row.get(3)?)?,
         missing_since: row.get::<_, Option<i64>>(4)?.map(instant).transpose()?,
         content: row.get(5)?,
-        payload: row.get(8)?,
+        payload: row.get(7)?,
     })
 }
 
@@ -194,7 +231,8 @@ fn sessions_of(
         }
         sql.push_str(&format!(" ORDER BY {keys}.kind, {keys}.source_id LIMIT ?"));
         values.push(Box::new(limit as i64));
-        rows(c, &sql, rusqlite::params_from_iter(values), |row| stored(c, row))
+        let mut records = Records::new(c);
+        rows(c, &sql, rusqlite::params_from_iter(values), |row| stored(c, &mut records, row))
     };
     if filter.window.is_some() && after.is_none() {
         // What starts in a window is found by its start, and is seldom more than is asked for.
@@ -226,7 +264,7 @@ fn session_id(c: &Connection, key: &SessionKey) -> Read<Option<i64>> {
 pub(super) fn session(c: &Connection, key: &SessionKey) -> Read<Option<StoredSession>> {
     let Some(id) = session_id(c, key)? else { return Ok(None) };
     let sql = stored_from("sessions s") + " WHERE s.id = ?";
-    let found = rows(c, &sql, [id], |row| stored(c, row))?;
+    let found = rows(c, &sql, [id], |row| stored(c, &mut Records::new(c), row))?;
     Ok(found.into_iter().next())
 }
 
@@ -234,21 +272,22 @@ pub(super) fn revisions(c: &Connection, key: &SessionKey) -> Read<Vec<Revision>>
     let Some(id) = session_id(c, key)? else { return Ok(Vec::new()) };
     let sql = "WITH RECURSIVE chain (id) AS (SELECT revision_id FROM sessions WHERE id = ? UNION ALL \
                SELECT r.before_id FROM chain JOIN revisions r ON r.id = chain.id WHERE r.before_id < r.id) \
-               SELECT r.number, r.at_us, r.reason, r.record, r.content, p.hash \
+               SELECT r.number, r.at_us, r.reason, r.content, p.hash, r.record_size, r.record, r.example_id \
                FROM chain JOIN revisions r ON r.id = chain.id LEFT JOIN payloads p ON p.id = r.payload_id ORDER BY r.id";
-    rows(c, sql, [id], revision)
+    let mut records = Records::new(c);
+    rows(c, sql, [id], |row| revision(&mut records, row))
 }
 
-/// A revision in the first columns: its number, when, why, the record and the two hashes.
-fn revision(row: &Row<'_>) -> Read<Revision> {
+/// A revision in the first columns: its number, when, why, the two hashes and the record.
+fn revision(records: &mut Records<'_>, row: &Row<'_>) -> Read<Revision> {
     let text = |column| row.get_ref(column)?.as_str().map_err(|_| Failure::Damaged);
     Ok(Revision {
         number: row.get(0)?,
         at: instant(row.get(1)?)?,
         reason: Reason::parse(text(2)?)?,
-        session: json(text(3)?)?,
-        content: row.get(4)?,
-        payload: row.get(5)?,
+        session: records.read(row, 5)?,
+        content: row.get(3)?,
+        payload: row.get(4)?,
     })
 }
 
@@ -265,7 +304,8 @@ pub(super) fn history(
         None => None,
     };
     // Where to begin is looked up by batches, so that records that are older are not read.
-    let sql = "SELECT r.number, r.at_us, r.reason, r.record, r.content, p.hash, r.id, b.record FROM revisions r \
+    let sql = "SELECT r.number, r.at_us, r.reason, r.content, p.hash, r.record_size, r.record, r.example_id, r.id, \
+               b.id IS NOT NULL, b.record_size, b.record, b.example_id FROM revisions r \
                LEFT JOIN payloads p ON p.id = r.payload_id \
                LEFT JOIN revisions b ON b.id = r.before_id \
                WHERE r.id >= (SELECT min(first_id) FROM revision_times WHERE at_us >= ?1) \
@@ -273,12 +313,13 @@ pub(super) fn history(
                AND (?3 IS NULL OR (SELECT account_id FROM sessions WHERE id = r.session_id) = ?3) \
                ORDER BY r.id LIMIT ?4";
     let after = after.map_or(0, |after| i64::try_from(after).unwrap_or(i64::MAX));
+    let mut records = Records::new(c);
     rows(c, sql, params![to_us(since), after, of, limit], |row| {
-        let before = row.get_ref(7)?.as_str_or_null().map_err(|_| Failure::Damaged)?;
+        let has_before: bool = row.get(9)?;
         Ok(Recorded {
-            position: row.get::<_, i64>(6)?.cast_unsigned(),
-            revision: revision(row)?,
-            before: before.map(json).transpose()?,
+            position: row.get::<_, i64>(8)?.cast_unsigned(),
+            revision: revision(&mut records, row)?,
+            before: has_before.then(|| records.read(row, 10)).transpose()?,
         })
     })
 }
@@ -389,15 +430,14 @@ pub(super) fn damage(c: &Connection) -> Read<Option<String>> {
         }
     }
     // The latest revision of each record has to be there, and to say what its row says.
-    let sql = "SELECT a.provider, a.account, s.kind, s.source_id, r.content = s.content, r.record FROM sessions s \
-               JOIN accounts a ON a.id = s.account_id LEFT JOIN revisions r ON r.id = s.revision_id";
+    let sql = "SELECT a.provider, a.account, s.kind, s.source_id, r.content = s.content, r.record_size, r.record, \
+               r.example_id FROM sessions s JOIN accounts a ON a.id = s.account_id LEFT JOIN revisions r ON r.id = s.revision_id";
     let mut sessions = c.prepare(sql)?;
     let mut rows = sessions.query([])?;
+    let mut records = Records::new(c);
     while let Some(row) = rows.next()? {
         let same: Option<bool> = row.get(4)?;
-        let record = row.get::<_, Option<String>>(5)?;
-        let session = record.and_then(|record| serde_json::from_str::<ChargingSession>(&record).ok());
-        if same != Some(true) || session.is_none() {
+        if same != Some(true) || records.read(row, 5).is_err() {
             let name: Vec<String> = (0..4).map(|column| row.get(column)).collect::<Result<_, _>>()?;
             return Ok(Some(format!("the record {} cannot be read", name.join("/").escape_debug())));
         }

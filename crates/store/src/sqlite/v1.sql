@@ -12,6 +12,7 @@ CREATE TABLE accounts (
   writes         INTEGER NOT NULL DEFAULT 0, -- a clock that counts pages, so that no clock on a wall decides what was seen
   writer         TEXT,                       -- who began the latest run
   began_us       INTEGER,                    -- and when
+  example_id     INTEGER,                    -- of revisions: the record that the others are packed by
   UNIQUE (provider, account)
 ) STRICT;
 
@@ -95,7 +96,8 @@ CREATE TABLE handles (
 ) STRICT;
 
 -- Everything that sessions have been. Only ever added to, in the order of `id`. Those of one session are a chain, from
--- its latest one to those before.
+-- its latest one to those before. `record` is JSON, as Zstandard if it is shorter than `record_size`; to unpack it, one may
+-- need the record of `example_id`, which itself needs none: `zstd -d -D that_record record`.
 CREATE TABLE revisions (
   id              INTEGER PRIMARY KEY,
   session_id      INTEGER NOT NULL REFERENCES sessions,
@@ -106,7 +108,9 @@ CREATE TABLE revisions (
   content         BLOB NOT NULL, -- SHA-256
   payload_id      INTEGER REFERENCES payloads,
   mapping_version INTEGER NOT NULL,
-  record          TEXT NOT NULL  -- JSON
+  record_size     INTEGER NOT NULL,
+  example_id      INTEGER REFERENCES revisions,
+  record          BLOB NOT NULL
 ) STRICT;
 
 -- When revisions were written: those from `first_id` on, until the next row.
