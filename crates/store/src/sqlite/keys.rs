@@ -11,8 +11,8 @@ use super::{
 };
 
 /// How many sessions may wait to be entered in `session_keys`. The more of them, the more share a page of it, and the more
-/// memory they and sorting them take: 3 MB.
-const WAITING: usize = 28_672;
+/// memory they and sorting them take: 1.5 MB.
+const WAITING: usize = 14_336;
 /// The bytes of a handle, and how many of them tell nearly all apart that wait; the row itself decides.
 const HANDLE: usize = 16;
 const PREFIX: usize = 4;

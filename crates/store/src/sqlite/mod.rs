@@ -32,7 +32,7 @@ mod write;
 
 /// Page cache of the connection that writes. Most of what a sync takes in memory, and of little use beyond this: what is
 /// not in it is in the cache of the system.
-const WRITER_CACHE_KIB: u32 = 6 * 1024;
+const WRITER_CACHE_KIB: u32 = 4 * 1024;
 /// Page cache of each connection that reads.
 const READER_CACHE_KIB: u32 = 4 * 1024;
 /// How many readers work at once; more wait.
