@@ -69,12 +69,27 @@ const VENDOR_DOCUMENTS: &[(&str, &str, &str)] = &[
     ("@readme/oas-examples", "8.2.2", "3.1/json/readme.json"),
 ];
 
-/// Runs every step, and stops at the first that fails.
-pub(crate) fn run(root: &Path, skip_npm: bool) -> Result<()> {
-    let steps: Vec<&Step> = STEPS.iter().filter(|step| !(skip_npm && step.npm)).collect();
+/// Runs every step, or those with one of `names` in theirs, and stops at the first that fails.
+pub(crate) fn run(root: &Path, names: &[String], skip_npm: bool) -> Result<()> {
+    let steps: Vec<&Step> = named(names)?.into_iter().filter(|step| !(skip_npm && step.npm)).collect();
     run_steps(root, &steps)?;
     println!("{} passed, 0 failed", steps.len());
     Ok(())
+}
+
+/// The steps with one of `names` in theirs, in their order; all of them, if there are no names.
+fn named(names: &[String]) -> Result<Vec<&'static Step>> {
+    let has = |step: &Step, name: &str| step.name.to_lowercase().contains(&name.to_lowercase());
+    for name in names {
+        let all = || STEPS.iter().map(|step| step.name).collect::<Vec<_>>().join("\n  ");
+        ensure!(
+            STEPS.iter().any(|step| has(step, name)),
+            "no step has `{name}` in its name; they are\n  {}",
+            all()
+        );
+    }
+    let wanted = |step: &&Step| names.is_empty() || names.iter().any(|name| has(step, name));
+    Ok(STEPS.iter().filter(wanted).collect())
 }
 
 fn run_steps(root: &Path, steps: &[&Step]) -> Result<()> {
@@ -293,6 +308,18 @@ mod tests {
         let error = run_steps(Path::new("."), &[&good, &bad, &never]).unwrap_err();
         assert_eq!(format!("{error:#}"), "the step `bad` failed: no luck");
         assert!(run_steps(Path::new("."), &[&good]).is_ok());
+    }
+
+    #[test]
+    fn steps_are_chosen_by_a_part_of_their_name() {
+        let names = |wanted: &[&str]| {
+            let wanted: Vec<_> = wanted.iter().map(|name| name.to_string()).collect();
+            named(&wanted).map(|steps| steps.iter().map(|step| step.name).collect::<Vec<_>>())
+        };
+        assert_eq!(names(&["fleet", "FORMAT"]).unwrap(), ["format", "a fleet of workers"]);
+        assert_eq!(names(&[]).unwrap().len(), STEPS.len());
+        let error = names(&["format", "flet"]).unwrap_err().to_string();
+        assert!(error.starts_with("no step has `flet` in its name; they are\n  the README's"), "{error}");
     }
 
     #[test]

@@ -108,6 +108,8 @@ enum Task {
     Tidy,
     /// Run everything that must hold.
     Ci {
+        /// Only the steps with one of these in their name, such as `fleet` or `OCPI`; all, unless given.
+        names: Vec<String>,
         /// Leave out the steps that install packages from npm.
         #[arg(long)]
         skip_npm: bool,
@@ -152,6 +154,6 @@ fn run(arguments: Arguments) -> Result<()> {
         Task::Fuzz { targets, seconds } => fuzz::run(&root, &targets, seconds),
         Task::Sbom => supply::bill_of_materials(&root),
         Task::Tidy => tidy::run(&root),
-        Task::Ci { skip_npm } => ci::run(&root, skip_npm),
+        Task::Ci { names, skip_npm } => ci::run(&root, &names, skip_npm),
     }
 }

@@ -134,6 +134,16 @@ fn everything_comes_back() {
     assert_eq!(serde_json::from_str::<ChargingSession>(&json).unwrap(), session);
 }
 
+/// Found by `cargo xtask fuzz`: the fast way to read such a number is one unit of its last digit off.
+#[test]
+fn a_number_that_is_kept_comes_back_to_its_last_digit() {
+    let mut session = full();
+    session.keep("latitude", Some(96.525_765_788_888_89));
+    let json = serde_json::to_string(&session).unwrap();
+    assert!(json.contains("96.52576578888889"));
+    assert_eq!(serde_json::from_str::<ChargingSession>(&json).unwrap(), session);
+}
+
 #[test]
 fn the_text_of_a_full_record() {
     insta::assert_json_snapshot!(full());

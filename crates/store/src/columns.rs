@@ -60,7 +60,11 @@ pub(crate) fn slice(text: &str) -> Result<Slice, Damaged> {
 }
 
 pub(crate) fn json<T: DeserializeOwned>(text: &str) -> Result<T, Damaged> {
-    serde_json::from_str(text).map_err(|_| Damaged)
+    json_bytes(text.as_bytes())
+}
+
+pub(crate) fn json_bytes<T: DeserializeOwned>(text: &[u8]) -> Result<T, Damaged> {
+    serde_json::from_slice(text).map_err(|_| Damaged)
 }
 
 /// One of our words, or anything else that is written as a string.
@@ -126,9 +130,15 @@ impl Packer {
     /// Packs what is like `dictionary`, which is needed to unpack it. `None` if it is no use as one.
     #[cfg(feature = "sqlite")]
     pub(crate) fn like(dictionary: &[u8]) -> Option<Self> {
-        let suits = DICTIONARIES.contains(&dictionary.len()) && !dictionary.starts_with(&MAGIC);
-        let packer = suits.then(|| Compressor::with_dictionary(COMPRESSION_BY_EXAMPLE, dictionary));
+        let packer =
+            Self::suits(dictionary).then(|| Compressor::with_dictionary(COMPRESSION_BY_EXAMPLE, dictionary));
         packer?.ok().map(Self)
+    }
+
+    /// Whether it is of use as a dictionary.
+    #[cfg(feature = "sqlite")]
+    pub(crate) fn suits(dictionary: &[u8]) -> bool {
+        DICTIONARIES.contains(&dictionary.len()) && !dictionary.starts_with(&MAGIC)
     }
 
     /// Zstandard if it is shorter; else `None`.
@@ -137,19 +147,35 @@ impl Packer {
     }
 }
 
+/// Unpacks what was packed by the same dictionary.
+pub(crate) struct Unpacker(Decompressor<'static>);
+
+impl Unpacker {
+    /// The dictionary is empty where there is none.
+    pub(crate) fn like(dictionary: &[u8]) -> Result<Self, Damaged> {
+        Decompressor::with_dictionary(dictionary).map(Self).map_err(|_| Damaged)
+    }
+
+    /// What had this size.
+    pub(crate) fn unpack(&mut self, size: i64, bytes: &[u8]) -> Result<Vec<u8>, Damaged> {
+        let size = usize::try_from(size).unwrap_or(usize::MAX);
+        // A damaged number must not take all memory.
+        if size > LARGEST_PAYLOAD {
+            return Err(Damaged);
+        }
+        let plain = self.0.decompress(bytes, size).map_err(|_| Damaged)?;
+        if plain.len() == size { Ok(plain) } else { Err(Damaged) }
+    }
+}
+
+/// Whether what had this size was kept as it was, because packing it made it no shorter.
+pub(crate) fn is_plain(size: i64, bytes: &[u8]) -> bool {
+    usize::try_from(size) == Ok(bytes.len())
+}
+
 /// A payload of this size, as it was received. The dictionary is empty where there is none.
 pub(crate) fn unpack(size: i64, bytes: &[u8], dictionary: &[u8]) -> Result<Vec<u8>, Damaged> {
-    let size = usize::try_from(size).unwrap_or(usize::MAX);
-    if bytes.len() == size {
-        return Ok(bytes.to_vec());
-    }
-    // A damaged number must not take all memory.
-    if size > LARGEST_PAYLOAD {
-        return Err(Damaged);
-    }
-    let mut unpacker = Decompressor::with_dictionary(dictionary).map_err(|_| Damaged)?;
-    let plain = unpacker.decompress(bytes, size).map_err(|_| Damaged)?;
-    if plain.len() == size { Ok(plain) } else { Err(Damaged) }
+    if is_plain(size, bytes) { Ok(bytes.to_vec()) } else { Unpacker::like(dictionary)?.unpack(size, bytes) }
 }
 
 #[cfg(test)]

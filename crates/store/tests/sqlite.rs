@@ -8,11 +8,13 @@ use std::{
     time::Duration,
 };
 
-use charging_sessions_core::{ErrorKind, Payload, Result, Zone, ZoneSource};
-use charging_sessions_store::{Batch, Filter, Hash, SessionStore, SqliteStore};
+use charging_sessions_core::{
+    Energy, ErrorKind, IssueCode, Payload, RecordKind, RejectedRecord, Result, SessionKey, Zone, ZoneSource,
+};
+use charging_sessions_store::{Batch, Filter, Hash, RunReport, SessionStore, SqliteStore};
 use jiff::tz::TimeZone;
 use rusqlite::Connection;
-use suite::{all, at, home, page, part, session};
+use suite::{PROVIDER, account, all, at, home, key, page, part, session, window, with_energy};
 use tempfile::TempDir;
 
 mod suite;
@@ -55,6 +57,12 @@ async fn fill(store: &SqliteStore, number: i64) {
     let sessions: Vec<_> = (0..number).map(|number| session(&number.to_string(), number)).collect();
     let lease = store.begin(&home(), at(0)).await.unwrap();
     store.commit(&*lease, page(&sessions, 1)).await.unwrap();
+}
+
+/// Ends a run, which enters keys that wait.
+async fn end_run(store: &SqliteStore) {
+    let lease = store.begin(&home(), at(0)).await.unwrap();
+    store.log_run(&*lease, &RunReport::default()).await.unwrap();
 }
 
 #[tokio::test]
@@ -169,6 +177,7 @@ fn a_folder_that_must_not_be_written_to_is_refused() {
 async fn damage_is_an_error_and_no_panic() {
     let (_folder, path) = scratch();
     fill(&SqliteStore::open(&path).unwrap(), 300).await;
+    end_run(&SqliteStore::open(&path).unwrap()).await;
     let whole = fs::read(&path).unwrap();
     SqliteStore::open_read_only(&path).unwrap().verify().await.unwrap();
     let mut worst = 0;
@@ -182,7 +191,13 @@ async fn damage_is_an_error_and_no_panic() {
     assert!(reads_with_an_error(&path, &whole[..whole.len() / 2]).await);
     // Sound as a database, and not as a store.
     for damage in [
-        "UPDATE revisions SET record = '{'",
+        "UPDATE revisions SET record = x'7b', record_size = 1",
+        "UPDATE revisions SET record_size = -1",
+        "UPDATE revisions SET record_size = 9223372036854775807",
+        "UPDATE revisions SET example_id = NULL",
+        "UPDATE revisions SET example_id = 99999 WHERE id > 1",
+        "UPDATE accounts SET example_id = 99999",
+        "DELETE FROM session_keys_end",
         "UPDATE sessions SET first_seen_us = 9223372036854775807",
         "UPDATE payloads SET size = 9223372036854775807",
         "UPDATE payloads SET size = -1",
@@ -202,7 +217,7 @@ async fn damage_is_an_error_and_no_panic() {
     }
     // What only shows to whoever looks for it.
     for (damage, words) in [
-        ("UPDATE revisions SET record = '{'", "the record ev-energy/home/segment/"),
+        ("UPDATE revisions SET record = x'7b', record_size = 1", "the record ev-energy/home/segment/"),
         ("UPDATE sessions SET content = x'00'", "the record ev-energy/home/segment/"),
         ("DELETE FROM accounts", "belongs to none of accounts"),
         ("UPDATE payloads SET hash = randomblob(32)", "bytes that were received are others now"),
@@ -210,6 +225,15 @@ async fn damage_is_an_error_and_no_panic() {
         ("DELETE FROM new_payload_places", "not found by their hash"),
         ("DELETE FROM handles", "not found by its handle"),
         ("UPDATE handles SET first_id = 2", "not found by its handle"),
+        ("UPDATE session_keys SET session_id = 1", "not found by its key"),
+        ("UPDATE session_keys SET source_id = 'x' WHERE session_id = 3", "not found by its key"),
+        ("DELETE FROM session_keys WHERE session_id = 3", "not found by its key"),
+        ("UPDATE session_keys_end SET session_id = 0", "not found by its key"),
+        (
+            "DELETE FROM session_keys; UPDATE session_keys_end SET session_id = 0; \
+          UPDATE sessions SET source_id = '4' WHERE source_id = '3'",
+            "two records have the same key",
+        ),
         ("DELETE FROM revision_times", "not found by when it was written"),
         ("UPDATE revisions SET number = 2", "a revision is not found from the one after it"),
     ] {
@@ -336,6 +360,113 @@ async fn payloads_are_kept_once_also_when_there_are_many() {
 }
 
 #[tokio::test]
+async fn records_are_found_whether_their_keys_wait_or_not() {
+    let (_folder, path) = scratch();
+    // Two that write to the same file, and so learn of what the other one does.
+    let stores = [SqliteStore::open(&path).unwrap(), SqliteStore::open(&path).unwrap()];
+    let name = |number: i64| format!("{:02}", number * 37 % 100);
+    let mut sessions = Vec::new();
+    for turn in 0..10 {
+        let store = &stores[turn as usize % 2];
+        let some: Vec<_> = (turn * 10..turn * 10 + 10).map(|number| session(&name(number), number)).collect();
+        sessions.extend(some);
+        let lease = store.begin(&home(), at(0)).await.unwrap();
+        // All that were there are known, and the rest is new.
+        let changes = store.commit(&*lease, page(&sessions, turn)).await.unwrap();
+        assert_eq!((changes.new.len(), changes.unchanged), (10, turn as u64 * 10));
+        drop(lease);
+        if turn == 3 || turn == 6 {
+            end_run(&stores[usize::from(turn == 3)]).await;
+        }
+        store.verify().await.unwrap();
+        for store in &stores {
+            for session in &sessions {
+                assert!(store.session(session.key()).await.unwrap().is_some(), "{}", session.key());
+            }
+            assert!(store.session(&key("none")).await.unwrap().is_none());
+            for window in [None, window(0, 1000)] {
+                let (mut after, mut listed) = (None, Vec::new());
+                loop {
+                    let mut filter = Filter::default();
+                    filter.window = window;
+                    let page = store.sessions(&filter, after.as_ref(), 7).await.unwrap();
+                    after = page.last().map(|row| row.session.key().clone());
+                    listed.extend(page.iter().map(|row| row.session.key().source_id.clone()));
+                    if page.len() < 7 {
+                        break;
+                    }
+                }
+                let mut expected: Vec<_> = (0..sessions.len() as i64).map(name).collect();
+                expected.sort();
+                assert_eq!(listed, expected);
+            }
+        }
+    }
+    let rejected = RejectedRecord::new(IssueCode::UNIT_UNKNOWN, "x", "y", Payload::from("{"));
+    let mut last = page(&[], 99);
+    last.rejected = vec![rejected.clone().with_id(Some(name(0))), rejected.with_id(Some(name(99)))];
+    let lease = stores[0].begin(&home(), at(0)).await.unwrap();
+    // Of the two that could not be read, one has its key entered, and the other one not.
+    assert_eq!(stores[0].commit(&*lease, last).await.unwrap().vanished.len(), 98);
+}
+
+#[tokio::test]
+async fn many_keys_do_not_wait_for_the_end_of_the_run() {
+    const MANY: i64 = 15_000;
+    let (_folder, path) = scratch();
+    let store = SqliteStore::open(&path).unwrap();
+    let sessions: Vec<_> = (0..MANY)
+        .map(|number| {
+            let mut session = session(&number.to_string(), 0);
+            session.provenance.payload = None;
+            session
+        })
+        .collect();
+    for known in [false, true] {
+        let lease = store.begin(&home(), at(0)).await.unwrap();
+        for (turn, sessions) in (0..).zip(sessions.chunks(5000)) {
+            let changes = store.commit(&*lease, page(sessions, turn)).await.unwrap();
+            assert_eq!(changes.new.is_empty(), known);
+        }
+    }
+    let db = Connection::open(&path).unwrap();
+    let entered: i64 = db.query_row("SELECT count(*) FROM session_keys", [], |row| row.get(0)).unwrap();
+    assert_eq!(entered, MANY, "since the last page, which made them more than 14,336");
+    store.verify().await.unwrap();
+}
+
+#[tokio::test]
+async fn records_are_packed_by_the_first_of_their_account() {
+    let (_folder, path) = scratch();
+    let store = SqliteStore::open(&path).unwrap();
+    fill(&store, 300).await;
+    // Another account is another provider's, perhaps, and has an example of its own; one record has nothing to gain.
+    let other = account("other");
+    let lease = store.begin(&other, at(0)).await.unwrap();
+    let mut sessions: Vec<_> = (0..2).map(|number| session(&number.to_string(), number)).collect();
+    for session in &mut sessions {
+        session.identity.key = SessionKey::new(PROVIDER, other.account.clone(), RecordKind::Segment, "x");
+        session.identity.key.source_id = session.timing.period.start.unwrap().to_string();
+    }
+    store.commit(&*lease, page(&sessions, 1)).await.unwrap();
+    let changed: Vec<_> = sessions.iter().map(|session| with_energy(session.clone(), 5)).collect();
+    store.commit(&*lease, page(&changed, 2)).await.unwrap();
+    for session in &changed {
+        let states = store.revisions(session.key()).await.unwrap();
+        let energies: Vec<_> = states.iter().map(|state| state.session.energy.headline().unwrap()).collect();
+        assert_eq!(energies, [Energy::from_mwh(7_000_001), Energy::from_wh(5).unwrap()]);
+    }
+    let db = Connection::open(&path).unwrap();
+    let number = |sql: &str| db.query_row(sql, [], |row| row.get::<_, i64>(0)).unwrap();
+    assert_eq!(number("SELECT count(*) FROM revisions WHERE example_id = 1"), 299);
+    assert_eq!(number("SELECT count(*) FROM revisions WHERE example_id = 301"), 3);
+    assert_eq!(number("SELECT count(DISTINCT example_id) FROM revisions"), 2);
+    let halves = "SELECT count(*) FROM revisions WHERE example_id AND length(record) * 3 > record_size";
+    assert_eq!(number(halves), 0, "a third is left, or less");
+    store.verify().await.unwrap();
+}
+
+#[tokio::test]
 async fn views_are_for_people() {
     let (_folder, path) = scratch();
     let store = SqliteStore::open(&path).unwrap().with_zone(TimeZone::get("America/New_York").unwrap());
@@ -441,7 +572,7 @@ async fn two_processes_do_not_write_to_one_account() {
     assert_eq!(error.kind(), ErrorKind::Conflict);
     assert!(error.to_string().contains(&format!("process {}", child.id())), "{error}");
     // Another account is written to beside it.
-    let lease = store.begin(&suite::account("work"), at(9)).await.unwrap();
+    let lease = store.begin(&account("work"), at(9)).await.unwrap();
     for now in 0..10 {
         store.commit(&*lease, page(&[], now)).await.unwrap();
     }

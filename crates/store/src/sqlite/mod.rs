@@ -1,9 +1,11 @@
 //! Sessions in an SQLite file.
 
 use std::{
+    cell::RefCell,
     collections::HashSet,
     fmt,
     fs::File,
+    mem,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
@@ -21,6 +23,7 @@ use crate::{
 };
 
 mod error;
+mod keys;
 mod places;
 mod prepare;
 mod read;
@@ -29,7 +32,7 @@ mod write;
 
 /// Page cache of the connection that writes. Most of what a sync takes in memory, and of little use beyond this: what is
 /// not in it is in the cache of the system.
-const WRITER_CACHE_KIB: u32 = 8 * 1024;
+const WRITER_CACHE_KIB: u32 = 4 * 1024;
 /// Page cache of each connection that reads.
 const READER_CACHE_KIB: u32 = 4 * 1024;
 /// How many readers work at once; more wait.
@@ -59,10 +62,16 @@ struct Shared {
     /// only read cannot.
     readers: Mutex<Vec<Connection>>,
     /// `None` if the store was opened for reading only.
-    writer: Option<Mutex<Connection>>,
+    writer: Option<Mutex<Writer>>,
     permits: Arc<Semaphore>,
     /// Accounts that are written to, in memory.
     held: Arc<Mutex<HashSet<i64>>>,
+}
+
+/// The connection that writes, and what it knows from one write to the next.
+struct Writer {
+    connection: Connection,
+    waiting: keys::Waiting,
 }
 
 impl fmt::Debug for SqliteStore {
@@ -144,8 +153,8 @@ impl SqliteStore {
     /// [`ErrorKind::Storage`] if SQLite refuses.
     pub fn with_busy_timeout(self, timeout: Duration) -> Result<Self> {
         let shared = &self.shared;
-        let set = |connection: &Connection| connection.busy_timeout(timeout);
-        let writer = shared.writer.as_ref().map_or(Ok(()), |writer| set(&lock(writer)));
+        let set = |writer: &Mutex<Writer>| lock(writer).connection.busy_timeout(timeout);
+        let writer = shared.writer.as_ref().map_or(Ok(()), set);
         writer.map_err(|e| error::sqlite(shared.path.as_deref(), e))?;
         Ok(self)
     }
@@ -153,7 +162,8 @@ impl SqliteStore {
     fn new(path: Option<PathBuf>, writer: Option<Connection>) -> Self {
         let shared = Shared {
             path,
-            writer: writer.map(Mutex::new),
+            writer: writer
+                .map(|connection| Mutex::new(Writer { connection, waiting: keys::Waiting::default() })),
             readers: Mutex::default(),
             permits: Arc::new(Semaphore::new(READERS)),
             held: Arc::default(),
@@ -174,13 +184,16 @@ impl SqliteStore {
                 return Err(error::storage(path, "was opened for reading only; open it for writing"));
             };
             let sqlite = |e| error::sqlite(path, e);
-            let mut writer = lock(writer);
+            let Writer { connection, waiting } = &mut *lock(writer);
             // Taking the lock first means that nothing can change between what is read and what is written.
             let transaction =
-                writer.transaction_with_behavior(TransactionBehavior::Immediate).map_err(sqlite)?;
-            let result = work(&Writing { transaction: &transaction, shared, zone: &store.zone });
-            let result = result.map_err(|failure| failure.at(path))?;
+                connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(sqlite)?;
+            // Of a write that is undone nothing is known afterwards.
+            let known = RefCell::new(mem::take(waiting));
+            let writing = Writing { transaction: &transaction, shared, zone: &store.zone, waiting: &known };
+            let result = work(&writing).map_err(|failure| failure.at(path))?;
             transaction.commit().map_err(sqlite)?;
+            *waiting = known.into_inner();
             Ok(result)
         })
         .await
@@ -203,7 +216,7 @@ impl SqliteStore {
                 work(&transaction)
             };
             let result = match (&shared.writer, path) {
-                (Some(writer), None) => with(&mut lock(writer)),
+                (Some(writer), None) => with(&mut lock(writer).connection),
                 (_, path) => {
                     let idle = lock(&shared.readers).pop();
                     let mut reader = match idle.map_or_else(|| shared.reader(), Ok) {
@@ -286,6 +299,7 @@ struct Writing<'a> {
     transaction: &'a Transaction<'a>,
     shared: &'a Shared,
     zone: &'a TimeZone,
+    waiting: &'a RefCell<keys::Waiting>,
 }
 
 /// The right to write, with what holds it.
@@ -467,7 +481,7 @@ mod tests {
         // Simulated: SQLite answers the same when its limit of pages is reached as when the system has no space.
         let limit = |pages: u32| {
             let writer = store.shared.writer.as_ref().unwrap().lock().unwrap();
-            writer.query_row(&format!("PRAGMA max_page_count = {pages}"), [], |_| Ok(())).unwrap();
+            writer.connection.query_row(&format!("PRAGMA max_page_count = {pages}"), [], |_| Ok(())).unwrap();
         };
         limit(1);
         let error = store.commit(&*lease, batch(2000)).await.unwrap_err();
@@ -476,6 +490,7 @@ mod tests {
         assert_eq!(store.sessions(&Filter::default(), None, 9).await.unwrap().len(), 1);
         limit(1_000_000);
         assert_eq!(store.commit(&*lease, batch(2000)).await.unwrap().new.len(), 1999);
+        store.verify().await.unwrap();
     }
 
     #[test]

@@ -20,11 +20,13 @@ fn prefix(bytes: &[u8]) -> i64 {
     bytes.iter().take(BYTES).fold(0, |number, byte| number << 8 | i64::from(*byte))
 }
 
-/// Hashes what is the beginning of a hash already.
-#[derive(Default)]
-struct Plain(u64);
+/// Makes tables of what is the beginning of a hash already.
+pub(super) type Plain = BuildHasherDefault<PlainHasher>;
 
-impl Hasher for Plain {
+#[derive(Default)]
+pub(super) struct PlainHasher(u64);
+
+impl Hasher for PlainHasher {
     fn finish(&self) -> u64 {
         self.0
     }
@@ -34,14 +36,22 @@ impl Hasher for Plain {
     }
 
     fn write_i64(&mut self, number: i64) {
+        self.write_u64(number.cast_unsigned());
+    }
+
+    fn write_u32(&mut self, number: u32) {
+        self.write_u64(number.into());
+    }
+
+    fn write_u64(&mut self, number: u64) {
         // Tables look at the upper bits, too.
-        self.0 = number.cast_unsigned().wrapping_mul(0x9E37_79B9_7F4A_7C15);
+        self.0 = number.wrapping_mul(0x9E37_79B9_7F4A_7C15);
     }
 }
 
 /// The payloads whose places were not merged yet, and those of the batch that is being written.
 pub(super) struct NewPlaces {
-    known: HashMap<i64, i64, BuildHasherDefault<Plain>>,
+    known: HashMap<i64, i64, Plain>,
     /// Those whose first bytes are those of another one.
     alike: Vec<(i64, i64)>,
     /// The first payload of this batch, and the bytes of those in it.

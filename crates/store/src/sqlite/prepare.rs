@@ -34,7 +34,27 @@ pub(super) struct Outlook<'a> {
     /// Whether the latest record that was written was new or had changed, so that the next ones probably are.
     pub(super) keeps: AtomicBool,
     /// The payload that those after it in the batch are packed by.
-    pub(super) example: OnceLock<&'a Payload>,
+    pub(super) payload_example: OnceLock<&'a Payload>,
+    /// The JSON of the record that those of the account are packed by.
+    pub(super) record_example: OnceLock<Vec<u8>>,
+}
+
+/// What packs payloads and records that are like their examples.
+#[derive(Default)]
+struct Packers {
+    payload: Option<Packer>,
+    record: Option<Packer>,
+}
+
+impl Packers {
+    /// Makes those for which there is an example by now.
+    fn learn(&mut self, outlook: &Outlook<'_>) {
+        let like = |packer: &mut Option<Packer>, example: Option<&[u8]>| {
+            *packer = packer.take().or_else(|| example.and_then(Packer::like));
+        };
+        like(&mut self.payload, outlook.payload_example.get().map(|payload| payload.as_bytes()));
+        like(&mut self.record, outlook.record_example.get().map(Vec::as_slice));
+    }
 }
 
 /// A record, and what was made of it.
@@ -52,10 +72,12 @@ pub(super) struct Prepared<'a> {
 pub(super) struct Kept {
     /// All of it in the text of the chunk, as JSON.
     pub(super) record: Range<usize>,
+    /// The same, packed by the example of the account, if there was one and if that makes it shorter.
+    pub(super) packed_record: Option<Vec<u8>>,
     /// What its payload hashes to.
     pub(super) payload: Option<Hash>,
     /// The payload, packed by the example of the batch, if there was one and if that makes it shorter.
-    pub(super) packed: Option<Vec<u8>>,
+    pub(super) packed_payload: Option<Vec<u8>>,
 }
 
 impl<'a> Prepared<'a> {
@@ -67,17 +89,20 @@ impl<'a> Prepared<'a> {
 
     /// What is kept of it, if it has not been made beforehand.
     pub(super) fn keep(&mut self, text: &mut Vec<u8>) -> Kept {
-        self.kept.take().unwrap_or_else(|| self.kept(text, None))
+        self.kept.take().unwrap_or_else(|| self.kept(text, &mut Packers::default()))
     }
 
-    fn kept(&self, text: &mut Vec<u8>, packer: Option<&mut Packer>) -> Kept {
-        let start = text.len();
+    fn kept(&self, text: &mut Vec<u8>, packers: &mut Packers) -> Kept {
+        let record = text.len();
         write_record(self.session, self.content.clone(), text);
-        let payload = self.session.provenance.payload.as_ref();
+        let record = record..text.len();
+        let payload = self.session.provenance.payload.as_ref().map(Payload::as_bytes);
+        let pack = |packer: &mut Option<Packer>, plain: &[u8]| packer.as_mut()?.pack(plain);
         Kept {
-            record: start..text.len(),
-            payload: payload.map(|payload| Hash::of(payload.as_bytes())),
-            packed: payload.zip(packer).and_then(|(payload, packer)| packer.pack(payload.as_bytes())),
+            packed_record: pack(&mut packers.record, &text[record.clone()]),
+            record,
+            payload: payload.map(Hash::of),
+            packed_payload: payload.and_then(|payload| pack(&mut packers.payload, payload)),
         }
     }
 }
@@ -88,16 +113,14 @@ pub(super) fn each<'a>(
     outlook: &Outlook<'a>,
     mut write: impl FnMut(Prepared<'a>, &mut Vec<u8>) -> Result<(), Failure>,
 ) -> Result<(), Failure> {
-    let mut packer = None;
+    let mut packers = Packers::default();
     let mut prepare = |chunk: &[&'a ChargingSession], mut text: Vec<u8>| {
         let keeps = outlook.keeps.load(Ordering::Relaxed);
-        if let (None, Some(example)) = (&packer, outlook.example.get()) {
-            packer = Packer::like(example.as_bytes());
-        }
+        packers.learn(outlook);
         text.clear();
         let prepared = |session: &&'a ChargingSession| {
             let mut prepared = Prepared::new(session, &mut text);
-            prepared.kept = keeps.then(|| prepared.kept(&mut text, packer.as_mut()));
+            prepared.kept = keeps.then(|| prepared.kept(&mut text, &mut packers));
             prepared
         };
         let prepared: Vec<_> = chunk.iter().map(prepared).collect();

@@ -11,14 +11,16 @@ use rusqlite::{
     types::{FromSql, FromSqlError, FromSqlResult, ValueRef},
 };
 
-use super::{Failure, places};
+use super::{Failure, keys, places};
 use crate::{
     Account, Coverage, Filter, Hash, Quarantined, Reason, Recorded, Revision, RunReport, Slice,
     StoredSession,
-    columns::{self, asset_column, handle_bound, instant, json, slice, slice_text, to_us, word},
+    columns::{
+        self, Unpacker, asset_column, handle_bound, instant, json_bytes, slice, slice_text, to_us, word,
+    },
 };
 
-type Read<T> = Result<T, Failure>;
+pub(super) type Read<T> = Result<T, Failure>;
 
 impl FromSql for Hash {
     fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
@@ -73,15 +75,53 @@ pub(super) fn place(c: &Connection, account: &Account, slice: &Slice) -> Read<Op
     Ok(found.query_row(key, |row| Ok(Cursor::from(row.get_ref(0)?.as_str()?))).optional()?)
 }
 
-/// What makes a [`StoredSession`], from the alias `s` of its table.
-const STORED: &str = "SELECT s.id, s.revision, s.first_seen_us, s.last_seen_us, s.missing_us, s.content, \
-                      s.mapping_version, r.record, p.hash \
-                      FROM sessions s JOIN revisions r ON r.id = s.revision_id \
-                      LEFT JOIN payloads p ON p.id = r.payload_id ";
+/// Reads records, of which many in a row are packed by the same example.
+pub(super) struct Records<'c> {
+    c: &'c Connection,
+    unpacker: Option<(Option<i64>, Unpacker)>,
+}
 
-fn stored(c: &Connection, row: &Row<'_>) -> Read<StoredSession> {
-    let record = row.get_ref(7)?.as_str().map_err(|_| Failure::Damaged)?;
-    let mut session: ChargingSession = json(record)?;
+impl<'c> Records<'c> {
+    pub(super) fn new(c: &'c Connection) -> Self {
+        Self { c, unpacker: None }
+    }
+
+    /// The record whose size, bytes and example stand at `column` and after it.
+    pub(super) fn read(&mut self, row: &Row<'_>, column: usize) -> Read<ChargingSession> {
+        let (size, bytes) = (row.get(column)?, blob(row, column + 1)?);
+        if columns::is_plain(size, bytes) {
+            return Ok(json_bytes(bytes)?);
+        }
+        let example = row.get::<_, Option<i64>>(column + 2)?;
+        let unpacker = match &mut self.unpacker {
+            Some((known, unpacker)) if *known == example => unpacker,
+            unpacker => {
+                let dictionary = example.map(|id| example_of(self.c, id)).transpose()?.unwrap_or_default();
+                &mut unpacker.insert((example, Unpacker::like(&dictionary)?)).1
+            }
+        };
+        Ok(json_bytes(&unpacker.unpack(size, bytes)?)?)
+    }
+}
+
+/// The JSON of a revision that others are packed by, and that itself needs none.
+pub(super) fn example_of(c: &Connection, revision_id: i64) -> Read<Vec<u8>> {
+    let sql = "SELECT record_size, record FROM revisions WHERE id = ?";
+    let plain = |row: &Row<'_>| Ok(columns::unpack(row.get(0)?, blob(row, 1)?, &[])?);
+    rows(c, sql, [revision_id], plain)?.pop().ok_or(Failure::Damaged)
+}
+
+/// A query of what makes a [`StoredSession`], out of tables of which `s` is that of the sessions.
+fn stored_from(tables: &str) -> String {
+    format!(
+        "SELECT s.id, s.revision, s.first_seen_us, s.last_seen_us, s.missing_us, s.content, s.mapping_version, \
+         p.hash, r.record_size, r.record, r.example_id FROM {tables} JOIN revisions r ON r.id = s.revision_id \
+         LEFT JOIN payloads p ON p.id = r.payload_id"
+    )
+}
+
+fn stored(c: &Connection, records: &mut Records<'_>, row: &Row<'_>) -> Read<StoredSession> {
+    let mut session = records.read(row, 8)?;
     session.provenance.mapping_version = row.get(6)?;
     link(c, row.get(0)?, &mut session)?;
     Ok(StoredSession {
@@ -91,7 +131,7 @@ fn stored(c: &Connection, row: &Row<'_>) -> Read<StoredSession> {
         last_seen_at: instant(row.get(3)?)?,
         missing_since: row.get::<_, Option<i64>>(4)?.map(instant).transpose()?,
         content: row.get(5)?,
-        payload: row.get(8)?,
+        payload: row.get(7)?,
     })
 }
 
@@ -125,7 +165,7 @@ pub(super) fn sessions(
     after: Option<&SessionKey>,
     limit: u32,
 ) -> Read<Vec<StoredSession>> {
-    // Account by account, so that each query walks along the index of keys.
+    // Account by account, so that each query walks along the table of keys.
     let after_account = after.map(|key| Account { provider: key.provider, account: key.account.clone() });
     let mut found = Vec::new();
     for (id, account) in numbered_accounts(c)? {
@@ -138,59 +178,93 @@ pub(super) fn sessions(
         if !wanted {
             continue;
         }
-        let left = i64::from(limit) - found.len() as i64;
-        if left <= 0 {
+        let left = limit as usize - found.len();
+        if left == 0 {
             break;
         }
-        let mut sql = format!("{STORED} WHERE s.account_id = ?");
-        let mut values: Vec<Box<dyn ToSql>> = vec![Box::new(id)];
-        let mut condition = |text: &str, parts: Vec<Box<dyn ToSql>>| {
-            sql.push_str(" AND ");
+        let after = after.filter(|_| after_account.as_ref() == Some(&account));
+        found.append(&mut sessions_of(c, id, filter, after, left)?);
+    }
+    Ok(found)
+}
+
+/// Sessions of one account, at most `limit`.
+fn sessions_of(
+    c: &Connection,
+    account_id: i64,
+    filter: &Filter,
+    after: Option<&SessionKey>,
+    limit: usize,
+) -> Read<Vec<StoredSession>> {
+    // `keys` has the kind and the identifier.
+    let select = |tables: &str, condition: &str, parts: [i64; 2], keys: &str| {
+        let mut sql = stored_from(tables);
+        let mut values: Vec<Box<dyn ToSql>> = Vec::new();
+        let mut add = |text: &str, parts: Vec<Box<dyn ToSql>>| {
+            sql.push_str(if values.is_empty() { " WHERE " } else { " AND " });
             sql.push_str(text);
             values.extend(parts);
         };
-        if let Some(key) = after.filter(|_| after_account.as_ref() == Some(&account)) {
+        add(condition, parts.into_iter().map(|part| Box::new(part) as _).collect());
+        if let Some(key) = after {
             let parts: Vec<Box<dyn ToSql>> =
                 vec![Box::new(key.kind.as_str()), Box::new(key.source_id.clone())];
-            condition("(s.kind, s.source_id) > (?, ?)", parts);
+            add(&format!("({keys}.kind, {keys}.source_id) > (?, ?)"), parts);
         }
         if let Some(window) = filter.window {
-            let parts: Vec<Box<dyn ToSql>> =
-                vec![Box::new(to_us(window.from())), Box::new(to_us(window.until()))];
-            condition("s.start_us >= ? AND s.start_us < ?", parts);
+            add(
+                "s.start_us >= ? AND s.start_us < ?",
+                vec![Box::new(to_us(window.from())), Box::new(to_us(window.until()))],
+            );
         }
         if let Some(kind) = filter.kind {
-            condition("s.kind = ?", vec![Box::new(kind.as_str())]);
+            add(&format!("{keys}.kind = ?"), vec![Box::new(kind.as_str())]);
         }
         if let Some(status) = filter.status {
-            condition("s.status = ?", vec![Box::new(status.as_str())]);
+            add("s.status = ?", vec![Box::new(status.as_str())]);
         }
         if let Some(asset) = &filter.asset {
-            condition(&format!("s.{} = ?", asset_column(asset.kind)), vec![Box::new(asset.id.clone())]);
+            add(&format!("s.{} = ?", asset_column(asset.kind)), vec![Box::new(asset.id.clone())]);
         }
         if let Some(vanished) = filter.vanished {
-            condition("(s.missing_us IS NOT NULL) = ?", vec![Box::new(vanished)]);
+            add("(s.missing_us IS NOT NULL) = ?", vec![Box::new(vanished)]);
         }
-        sql.push_str(" ORDER BY s.kind, s.source_id LIMIT ?");
-        values.push(Box::new(left));
-        let values = rusqlite::params_from_iter(values);
-        found.append(&mut rows(c, &sql, values, |row| stored(c, row))?);
+        sql.push_str(&format!(" ORDER BY {keys}.kind, {keys}.source_id LIMIT ?"));
+        values.push(Box::new(limit as i64));
+        let mut records = Records::new(c);
+        rows(c, &sql, rusqlite::params_from_iter(values), |row| stored(c, &mut records, row))
+    };
+    if filter.window.is_some() && after.is_none() {
+        // What starts in a window is found by its start, and is seldom more than is asked for.
+        return select("sessions s", "s.account_id = ? AND s.id > ?", [account_id, 0], "s");
+    }
+    let end = keys::end(c)?;
+    let entered = "session_keys k CROSS JOIN sessions s ON s.id = k.session_id";
+    let mut found = select(entered, "k.account_id = ? AND s.id <= ?", [account_id, end], "k")?;
+    // By their numbers, and not by any index of the account: these are few.
+    let mut waiting = select("sessions s", "+s.account_id = ? AND s.id > ?", [account_id, end], "s")?;
+    if !waiting.is_empty() {
+        found.append(&mut waiting);
+        found.sort_by(|a, b| {
+            let [a, b] = [a, b].map(|stored| stored.session.key());
+            (a.kind.as_str(), &a.source_id).cmp(&(b.kind.as_str(), &b.source_id))
+        });
+        found.truncate(limit);
     }
     Ok(found)
 }
 
 /// The number of a session, if it is known.
-fn session_id(c: &Connection, key: &SessionKey) -> rusqlite::Result<Option<i64>> {
+fn session_id(c: &Connection, key: &SessionKey) -> Read<Option<i64>> {
     let account = Account { provider: key.provider, account: key.account.clone() };
     let Some(account) = account_id(c, &account)? else { return Ok(None) };
-    c.prepare_cached("SELECT id FROM sessions WHERE account_id = ? AND kind = ? AND source_id = ?")?
-        .query_row((account, key.kind.as_str(), &key.source_id), |row| row.get(0))
-        .optional()
+    keys::find(c, account, key)
 }
 
 pub(super) fn session(c: &Connection, key: &SessionKey) -> Read<Option<StoredSession>> {
     let Some(id) = session_id(c, key)? else { return Ok(None) };
-    let found = rows(c, &format!("{STORED} WHERE s.id = ?"), [id], |row| stored(c, row))?;
+    let sql = stored_from("sessions s") + " WHERE s.id = ?";
+    let found = rows(c, &sql, [id], |row| stored(c, &mut Records::new(c), row))?;
     Ok(found.into_iter().next())
 }
 
@@ -198,21 +272,22 @@ pub(super) fn revisions(c: &Connection, key: &SessionKey) -> Read<Vec<Revision>>
     let Some(id) = session_id(c, key)? else { return Ok(Vec::new()) };
     let sql = "WITH RECURSIVE chain (id) AS (SELECT revision_id FROM sessions WHERE id = ? UNION ALL \
                SELECT r.before_id FROM chain JOIN revisions r ON r.id = chain.id WHERE r.before_id < r.id) \
-               SELECT r.number, r.at_us, r.reason, r.record, r.content, p.hash \
+               SELECT r.number, r.at_us, r.reason, r.content, p.hash, r.record_size, r.record, r.example_id \
                FROM chain JOIN revisions r ON r.id = chain.id LEFT JOIN payloads p ON p.id = r.payload_id ORDER BY r.id";
-    rows(c, sql, [id], revision)
+    let mut records = Records::new(c);
+    rows(c, sql, [id], |row| revision(&mut records, row))
 }
 
-/// A revision in the first columns: its number, when, why, the record and the two hashes.
-fn revision(row: &Row<'_>) -> Read<Revision> {
+/// A revision in the first columns: its number, when, why, the two hashes and the record.
+fn revision(records: &mut Records<'_>, row: &Row<'_>) -> Read<Revision> {
     let text = |column| row.get_ref(column)?.as_str().map_err(|_| Failure::Damaged);
     Ok(Revision {
         number: row.get(0)?,
         at: instant(row.get(1)?)?,
         reason: Reason::parse(text(2)?)?,
-        session: json(text(3)?)?,
-        content: row.get(4)?,
-        payload: row.get(5)?,
+        session: records.read(row, 5)?,
+        content: row.get(3)?,
+        payload: row.get(4)?,
     })
 }
 
@@ -229,7 +304,8 @@ pub(super) fn history(
         None => None,
     };
     // Where to begin is looked up by batches, so that records that are older are not read.
-    let sql = "SELECT r.number, r.at_us, r.reason, r.record, r.content, p.hash, r.id, b.record FROM revisions r \
+    let sql = "SELECT r.number, r.at_us, r.reason, r.content, p.hash, r.record_size, r.record, r.example_id, r.id, \
+               b.id IS NOT NULL, b.record_size, b.record, b.example_id FROM revisions r \
                LEFT JOIN payloads p ON p.id = r.payload_id \
                LEFT JOIN revisions b ON b.id = r.before_id \
                WHERE r.id >= (SELECT min(first_id) FROM revision_times WHERE at_us >= ?1) \
@@ -237,12 +313,13 @@ pub(super) fn history(
                AND (?3 IS NULL OR (SELECT account_id FROM sessions WHERE id = r.session_id) = ?3) \
                ORDER BY r.id LIMIT ?4";
     let after = after.map_or(0, |after| i64::try_from(after).unwrap_or(i64::MAX));
+    let mut records = Records::new(c);
     rows(c, sql, params![to_us(since), after, of, limit], |row| {
-        let before = row.get_ref(7)?.as_str_or_null().map_err(|_| Failure::Damaged)?;
+        let has_before: bool = row.get(9)?;
         Ok(Recorded {
-            position: row.get::<_, i64>(6)?.cast_unsigned(),
-            revision: revision(row)?,
-            before: before.map(json).transpose()?,
+            position: row.get::<_, i64>(8)?.cast_unsigned(),
+            revision: revision(&mut records, row)?,
+            before: has_before.then(|| records.read(row, 10)).transpose()?,
         })
     })
 }
@@ -321,6 +398,23 @@ pub(super) fn damage(c: &Connection) -> Read<Option<String>> {
     }
     for (sql, damage) in [
         (
+            // Each up to the end stands there, and nothing else does.
+            "SELECT 1 FROM session_keys_end WHERE \
+             (SELECT count(*) FROM sessions s JOIN session_keys k ON k.account_id = s.account_id AND k.kind = s.kind \
+              AND k.source_id = s.source_id AND k.session_id = s.id WHERE s.id <= session_keys_end.session_id) \
+             IS NOT (SELECT count(*) FROM sessions WHERE id <= session_keys_end.session_id) \
+             OR (SELECT count(*) FROM session_keys) \
+             IS NOT (SELECT count(*) FROM sessions WHERE id <= session_keys_end.session_id)",
+            "a record is not found by its key",
+        ),
+        (
+            "WITH waiting AS (SELECT account_id, kind, source_id FROM sessions \
+             WHERE id > (SELECT session_id FROM session_keys_end)) \
+             SELECT 1 FROM waiting GROUP BY account_id, kind, source_id HAVING count(*) > 1 \
+             UNION ALL SELECT 1 FROM waiting JOIN session_keys USING (account_id, kind, source_id)",
+            "two records have the same key",
+        ),
+        (
             "SELECT 1 FROM revisions r WHERE r.at_us IS NOT \
              (SELECT at_us FROM revision_times WHERE first_id <= r.id ORDER BY first_id DESC LIMIT 1)",
             "a revision is not found by when it was written",
@@ -336,15 +430,14 @@ pub(super) fn damage(c: &Connection) -> Read<Option<String>> {
         }
     }
     // The latest revision of each record has to be there, and to say what its row says.
-    let sql = "SELECT a.provider, a.account, s.kind, s.source_id, r.content = s.content, r.record FROM sessions s \
-               JOIN accounts a ON a.id = s.account_id LEFT JOIN revisions r ON r.id = s.revision_id";
+    let sql = "SELECT a.provider, a.account, s.kind, s.source_id, r.content = s.content, r.record_size, r.record, \
+               r.example_id FROM sessions s JOIN accounts a ON a.id = s.account_id LEFT JOIN revisions r ON r.id = s.revision_id";
     let mut sessions = c.prepare(sql)?;
     let mut rows = sessions.query([])?;
+    let mut records = Records::new(c);
     while let Some(row) = rows.next()? {
         let same: Option<bool> = row.get(4)?;
-        let record = row.get::<_, Option<String>>(5)?;
-        let session = record.and_then(|record| serde_json::from_str::<ChargingSession>(&record).ok());
-        if same != Some(true) || session.is_none() {
+        if same != Some(true) || records.read(row, 5).is_err() {
             let name: Vec<String> = (0..4).map(|column| row.get(column)).collect::<Result<_, _>>()?;
             return Ok(Some(format!("the record {} cannot be read", name.join("/").escape_debug())));
         }
@@ -366,7 +459,7 @@ fn unpack(c: &Connection, row: &Row<'_>, column: usize) -> Read<Payload> {
 }
 
 /// Bytes, without a copy.
-fn blob<'a>(row: &'a Row<'_>, column: usize) -> Read<&'a [u8]> {
+pub(super) fn blob<'a>(row: &'a Row<'_>, column: usize) -> Read<&'a [u8]> {
     row.get_ref(column)?.as_blob().map_err(|_| Failure::Damaged)
 }
 

@@ -61,6 +61,9 @@ pub(super) fn configure_writer(connection: &Connection) -> rusqlite::Result<()> 
 
 /// Which version of ours the file has; 0 if it is empty.
 fn version(connection: &Connection, path: Option<&Path>) -> Result<usize> {
+    // As it is at one moment: another process may just be making it.
+    let snapshot = connection.is_autocommit().then(|| connection.unchecked_transaction()).transpose();
+    let _snapshot = snapshot.map_err(|e| sqlite(path, e))?;
     let number = |sql| connection.query_row(sql, [], |row| row.get::<_, i64>(0)).map_err(|e| sqlite(path, e));
     let application = number("PRAGMA application_id")?;
     let version = number("PRAGMA user_version")?;

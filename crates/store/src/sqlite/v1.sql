@@ -12,6 +12,7 @@ CREATE TABLE accounts (
   writes         INTEGER NOT NULL DEFAULT 0, -- a clock that counts pages, so that no clock on a wall decides what was seen
   writer         TEXT,                       -- who began the latest run
   began_us       INTEGER,                    -- and when
+  example_id     INTEGER,                    -- of revisions: the record that the others are packed by
   UNIQUE (provider, account)
 ) STRICT;
 
@@ -66,10 +67,25 @@ CREATE TABLE sessions (
   vehicle_name    TEXT,
   charge_point_id TEXT,
   location        TEXT,
-  counts          INTEGER NOT NULL, -- 0 if a figure is known to be impossible
-  UNIQUE (account_id, kind, source_id)
+  counts          INTEGER NOT NULL  -- 0 if a figure is known to be impossible
 ) STRICT;
 CREATE INDEX sessions_by_start ON sessions (account_id, start_us);
+
+-- Sessions by what they are called, no two alike. Identifiers come in no order, and each that is entered by itself would
+-- change a page of its own: those of many new sessions are entered together, in order, at the end of a run at the latest.
+CREATE TABLE session_keys (
+  account_id INTEGER NOT NULL REFERENCES accounts,
+  kind       TEXT NOT NULL,
+  source_id  TEXT NOT NULL,
+  session_id INTEGER NOT NULL REFERENCES sessions,
+  PRIMARY KEY (account_id, kind, source_id)
+) STRICT, WITHOUT ROWID;
+
+-- Up to which session that has been done, in one row. Later ones are found by their handles.
+CREATE TABLE session_keys_end (
+  session_id INTEGER NOT NULL
+) STRICT;
+INSERT INTO session_keys_end VALUES (0);
 
 -- The handles of sessions once more, a row for each batch: of the session `first_id` and of the ones after it, 16 bytes
 -- each. To find one, all are gone through, 16 MB for a million sessions; an index would be written to in as many places
@@ -80,7 +96,8 @@ CREATE TABLE handles (
 ) STRICT;
 
 -- Everything that sessions have been. Only ever added to, in the order of `id`. Those of one session are a chain, from
--- its latest one to those before.
+-- its latest one to those before. `record` is JSON, as Zstandard if it is shorter than `record_size`; to unpack it, one may
+-- need the record of `example_id`, which itself needs none: `zstd -d -D that_record record`.
 CREATE TABLE revisions (
   id              INTEGER PRIMARY KEY,
   session_id      INTEGER NOT NULL REFERENCES sessions,
@@ -91,7 +108,9 @@ CREATE TABLE revisions (
   content         BLOB NOT NULL, -- SHA-256
   payload_id      INTEGER REFERENCES payloads,
   mapping_version INTEGER NOT NULL,
-  record          TEXT NOT NULL  -- JSON
+  record_size     INTEGER NOT NULL,
+  example_id      INTEGER REFERENCES revisions,
+  record          BLOB NOT NULL
 ) STRICT;
 
 -- When revisions were written: those from `first_id` on, until the next row.

@@ -1,6 +1,7 @@
 //! Writing, inside one transaction.
 
 use std::{
+    cell::RefMut,
     collections::HashMap,
     fs::{File, TryLockError},
     path::PathBuf,
@@ -12,16 +13,15 @@ use charging_sessions_core::{
     RejectedRecord, SessionKey,
 };
 use jiff::Timestamp;
-use rusqlite::{
-    CachedStatement, Connection, OptionalExtension as _, ToSql, params, params_from_iter,
-    types::{ToSqlOutput, ValueRef},
-};
+use rusqlite::{CachedStatement, Connection, OptionalExtension as _, ToSql, params, params_from_iter};
 
 use super::{
-    Failure, Hold, SqliteLease, Writing, error, lock,
+    Failure, Hold, SqliteLease, Writing, error,
+    keys::{self, Waiting},
+    lock,
     places::{self, NewPlaces},
     prepare::{self, Kept, Outlook, Prepared},
-    read,
+    read::{self, Records},
 };
 use crate::{
     Account, Batch, Changes, Hash, Reason, RunReport, Slice,
@@ -48,6 +48,13 @@ struct Known {
     has_intervals: bool,
 }
 
+/// An account that may be written to.
+struct Fenced {
+    id: i64,
+    writes: i64,
+    example_id: Option<i64>,
+}
+
 /// Where a listing stands.
 struct Place {
     cursor: Option<Cursor>,
@@ -65,6 +72,7 @@ struct Pen<'a> {
     /// `accounts.writes` of this batch.
     clock: i64,
     statements: Statements<'a>,
+    waiting: RefMut<'a, Waiting>,
     first_session: i64,
     next_session: i64,
     /// The handles of the sessions that are new.
@@ -76,12 +84,17 @@ struct Pen<'a> {
     places: Option<NewPlaces>,
     packer: Packer,
     /// The first payload that was kept: its number, and what packs those that are like it.
-    example: Option<(i64, Packer)>,
+    payload_example: Option<(i64, Packer)>,
+    /// The revision whose record those of the account are packed by, and that record.
+    record_example: Option<(i64, Vec<u8>)>,
+    /// What packs them, once it is needed.
+    record_packer: Option<Packer>,
     changes: Changes,
 }
 
 /// What is run for each record, so that it is looked up once for all of them.
 struct Statements<'a> {
+    entered: CachedStatement<'a>,
     known: CachedStatement<'a>,
     seen: CachedStatement<'a>,
     insert_session: CachedStatement<'a>,
@@ -92,10 +105,10 @@ struct Statements<'a> {
 impl<'a> Statements<'a> {
     fn new(c: &'a Connection) -> rusqlite::Result<Self> {
         Ok(Self {
+            entered: keys::entered(c)?,
             known: c.prepare_cached(
                 "SELECT s.id, s.revision, s.revision_id, s.content, s.missing_us IS NOT NULL, \
-                 EXISTS (SELECT 1 FROM intervals WHERE session_id = s.id) \
-                 FROM sessions s WHERE s.account_id = ? AND s.kind = ? AND s.source_id = ?",
+                 EXISTS (SELECT 1 FROM intervals WHERE session_id = s.id) FROM sessions s WHERE s.id = ?",
             )?,
             seen: c.prepare_cached(
                 "UPDATE sessions SET last_seen_us = ?, seen = ?, mapping_version = ? WHERE id = ?",
@@ -108,7 +121,7 @@ impl<'a> Statements<'a> {
             )?,
             insert_revision: c.prepare_cached(
                 "INSERT INTO revisions (id, session_id, number, before_id, at_us, reason, content, payload_id, \
-                 mapping_version, record) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                 mapping_version, record_size, example_id, record) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             )?,
             insert_payload: c.prepare_cached(
                 "INSERT INTO payloads (id, hash, size, dictionary_id, bytes) VALUES (?, ?, ?, ?, ?)",
@@ -169,21 +182,27 @@ impl Writing<'_> {
         Ok(conflict(format!("{account} is being written to by {writer}{since}; wait until it ends")))
     }
 
-    /// The number of the account, if the lease is its latest.
-    fn fence(&self, account: &Account, epoch: u64) -> Written<(i64, i64)> {
-        let sql = "SELECT id, writes, epoch FROM accounts WHERE provider = ? AND account = ?";
+    /// The account, if the lease is its latest.
+    fn fence(&self, account: &Account, epoch: u64) -> Written<Fenced> {
+        let sql = "SELECT id, writes, example_id, epoch FROM accounts WHERE provider = ? AND account = ?";
         let mut found = self.transaction.prepare_cached(sql)?;
         let key = (account.provider.as_str(), account.account.as_str());
-        let latest =
-            found.query_row(key, |row| Ok((row.get(0)?, row.get(1)?, row.get::<_, i64>(2)?))).optional()?;
+        let latest = found
+            .query_row(key, |row| {
+                let fenced = Fenced { id: row.get(0)?, writes: row.get(1)?, example_id: row.get(2)? };
+                Ok((fenced, row.get::<_, i64>(3)?))
+            })
+            .optional()?;
         match latest {
-            Some((id, writes, latest)) if latest.cast_unsigned() == epoch => Ok((id, writes)),
+            Some((fenced, latest)) if latest.cast_unsigned() == epoch => Ok(fenced),
             _ => Err(conflict(format!("another run has begun to write to {account}; this one must stop"))),
         }
     }
 
     fn pen<'a>(&'a self, account: &'a Account, epoch: u64, at: Timestamp) -> Written<Pen<'a>> {
-        let (account_id, clock) = self.fence(account, epoch)?;
+        let Fenced { id: account_id, writes: clock, example_id } = self.fence(account, epoch)?;
+        let example = |id| read::example_of(self.transaction, id).map(|json| (id, json));
+        let record_example = example_id.map(example).transpose()?;
         let [next_session, next_revision, next_payload] = self
             .transaction
             .prepare_cached(
@@ -192,6 +211,8 @@ impl Writing<'_> {
                  coalesce((SELECT max(id) FROM payloads), 0) + 1",
             )?
             .query_row([], |row| Ok([row.get(0)?, row.get(1)?, row.get(2)?]))?;
+        let mut waiting = self.waiting.borrow_mut();
+        waiting.refresh(self.transaction)?;
         let packer = Packer::new().ok_or_else(|| misuse("there is no memory left to compress with"))?;
         Ok(Pen {
             writing: self,
@@ -200,6 +221,7 @@ impl Writing<'_> {
             at_us: to_us(at),
             clock,
             statements: Statements::new(self.transaction)?,
+            waiting,
             first_session: next_session,
             next_session,
             handles: Vec::new(),
@@ -208,7 +230,9 @@ impl Writing<'_> {
             next_payload,
             places: None,
             packer,
-            example: None,
+            payload_example: None,
+            record_example,
+            record_packer: None,
             changes: Changes::default(),
         })
     }
@@ -274,14 +298,14 @@ impl Writing<'_> {
     }
 
     pub(super) fn restart(&self, account: &Account, epoch: u64, slice: &Slice) -> Written<()> {
-        let (id, _) = self.fence(account, epoch)?;
+        let Fenced { id, .. } = self.fence(account, epoch)?;
         let slice = slice_text(slice);
         self.run("DELETE FROM places WHERE account_id = ? AND slice = ?", params![id, slice])?;
         Ok(())
     }
 
     pub(super) fn release(&self, account: &Account, epoch: u64, payloads: &[Hash]) -> Written<()> {
-        let (id, _) = self.fence(account, epoch)?;
+        let Fenced { id, .. } = self.fence(account, epoch)?;
         for hash in payloads {
             let payload_id = places::find(self.transaction, hash)?;
             let sql = "DELETE FROM quarantine WHERE account_id = ? AND payload_id = ?";
@@ -291,7 +315,10 @@ impl Writing<'_> {
     }
 
     pub(super) fn log_run(&self, account: &Account, epoch: u64, run: &RunReport) -> Written<()> {
-        let (id, _) = self.fence(account, epoch)?;
+        let Fenced { id, .. } = self.fence(account, epoch)?;
+        let mut waiting = self.waiting.borrow_mut();
+        waiting.refresh(self.transaction)?;
+        waiting.enter(self.transaction)?;
         let [new, changed, unchanged, returned, vanished, quarantined] = run.counts.map(u64::cast_signed);
         self.run(
             "INSERT INTO runs (account_id, epoch, began_us, ended_us, requests, new, changed, unchanged, returned, \
@@ -349,24 +376,35 @@ impl Pen<'_> {
         };
         let sessions: Vec<_> = sessions.iter().enumerate().filter_map(is_last).collect();
         let outlook = Outlook::default();
+        if let Some((_, record)) = &self.record_example {
+            let _ = outlook.record_example.set(record.clone());
+        }
         prepare::each(&sessions, &outlook, |prepared, text| {
-            let (revisions, has_example) = (self.next_revision, self.example.is_some());
+            let (revisions, has_example) = (self.next_revision, self.payload_example.is_some());
             let payload = prepared.session.provenance.payload.as_ref();
             self.put(prepared, text, reason)?;
             outlook.keeps.store(self.next_revision > revisions, Ordering::Relaxed);
-            if let Some(payload) = payload.filter(|_| self.example.is_some() && !has_example) {
+            if let Some(payload) = payload.filter(|_| self.payload_example.is_some() && !has_example) {
                 // Only the first one is an example.
-                let _ = outlook.example.set(payload);
+                let _ = outlook.payload_example.set(payload);
+            }
+            if let (Some((_, record)), None) = (&self.record_example, outlook.record_example.get()) {
+                let _ = outlook.record_example.set(record.clone());
             }
             Ok(())
         })
     }
 
+    /// The number of a session, if it is known.
+    fn find(&mut self, key: &SessionKey) -> rusqlite::Result<Option<i64>> {
+        self.waiting.find(self.writing.transaction, &mut self.statements.entered, self.account_id, key)
+    }
+
     fn known(&mut self, key: &SessionKey) -> rusqlite::Result<Option<Known>> {
-        let known = (self.account_id, key.kind.as_str(), &key.source_id);
+        let Some(id) = self.find(key)? else { return Ok(None) };
         self.statements
             .known
-            .query_row(known, |row| {
+            .query_row([id], |row| {
                 Ok(Known {
                     id: row.get(0)?,
                     revision: row.get(1)?,
@@ -450,7 +488,7 @@ impl Pen<'_> {
         let key = session.key();
         let number = known.map_or(1, |known| known.revision.saturating_add(1));
         let payload_id = match session.provenance.payload.as_ref().zip(kept.payload) {
-            Some((payload, hash)) => Some(self.keep(payload, &hash, kept.packed)?),
+            Some((payload, hash)) => Some(self.keep(payload, &hash, kept.packed_payload)?),
             // What is mapped anew was read from where it was read from before.
             None => match known.filter(|_| reason == Reason::Remapped) {
                 Some(known) => {
@@ -506,6 +544,7 @@ impl Pen<'_> {
             let handle = key.id();
             self.handles.extend_from_slice(handle.as_bytes());
             let id = self.next_session;
+            self.waiting.add(id, handle.as_bytes());
             self.next_session += 1;
             let added: [&dyn ToSql; 8] = [
                 &id,
@@ -520,6 +559,8 @@ impl Pen<'_> {
             self.statements.insert_session.execute(params_from_iter(current.into_iter().chain(added)))?;
             id
         };
+        let record = &text[kept.record];
+        let (example_id, packed) = self.pack(record, kept.packed_record);
         self.statements.insert_revision.execute(params![
             revision_id,
             id,
@@ -530,8 +571,15 @@ impl Pen<'_> {
             content.as_bytes(),
             payload_id,
             session.provenance.mapping_version,
-            ToSqlOutput::Borrowed(ValueRef::Text(&text[kept.record]))
+            record.len() as i64,
+            example_id,
+            packed.as_deref().unwrap_or(record),
         ])?;
+        if self.record_example.is_none() && Packer::suits(record) {
+            let sql = "UPDATE accounts SET example_id = ? WHERE id = ?";
+            self.writing.run(sql, params![revision_id, self.account_id])?;
+            self.record_example = Some((revision_id, record.to_vec()));
+        }
         if known.is_some() {
             self.writing.run("DELETE FROM intervals WHERE session_id = ?", params![id])?;
         }
@@ -558,12 +606,24 @@ impl Pen<'_> {
         Ok(id)
     }
 
+    /// The record as it is kept, if that is shorter, and the revision that it is packed by.
+    fn pack(&mut self, record: &[u8], packed: Option<Vec<u8>>) -> (Option<i64>, Option<Vec<u8>>) {
+        let Some((id, example)) = &self.record_example else { return (None, self.packer.pack(record)) };
+        let packed = packed.or_else(|| {
+            if self.record_packer.is_none() {
+                self.record_packer = Packer::like(example);
+            }
+            self.record_packer.as_mut()?.pack(record)
+        });
+        (packed.is_some().then_some(*id), packed)
+    }
+
     /// Adds a revision with the same record, because it has vanished or is there again.
     fn repeat(&mut self, known: &Known, reason: Reason, missing_us: Option<i64>) -> rusqlite::Result<()> {
         self.writing.run(
             "INSERT INTO revisions (id, session_id, number, before_id, at_us, reason, content, payload_id, \
-             mapping_version, record) SELECT ?, session_id, number + 1, id, ?, ?, content, payload_id, \
-             mapping_version, record FROM revisions WHERE id = ?",
+             mapping_version, record_size, example_id, record) SELECT ?, session_id, number + 1, id, ?, ?, content, \
+             payload_id, mapping_version, record_size, example_id, record FROM revisions WHERE id = ?",
             params![self.next_revision, self.at_us, reason.as_str(), known.revision_id],
         )?;
         self.writing.run(
@@ -613,7 +673,7 @@ impl Pen<'_> {
         if let Some(id) = places.find(t, hash)? {
             return Ok(id);
         }
-        let (dictionary_id, packed) = match &mut self.example {
+        let (dictionary_id, packed) = match &mut self.payload_example {
             Some((id, packer)) => (Some(*id), packed.or_else(|| packer.pack(plain))),
             None => (None, self.packer.pack(plain)),
         };
@@ -624,15 +684,15 @@ impl Pen<'_> {
         let row = params![id, hash.as_bytes(), plain.len() as i64, dictionary_id, bytes];
         self.statements.insert_payload.execute(row)?;
         places.add(hash, id);
-        if self.example.is_none() {
+        if self.payload_example.is_none() {
             // Records of one page are alike.
-            self.example = Packer::like(plain).map(|packer| (id, packer));
+            self.payload_example = Packer::like(plain).map(|packer| (id, packer));
         }
         Ok(id)
     }
 
     /// Writes down what is kept of the batch as a whole.
-    fn finish(self) -> Written<Changes> {
+    fn finish(mut self) -> Written<Changes> {
         let Writing { transaction, .. } = self.writing;
         if let Some(places) = self.places {
             places.store(transaction)?;
@@ -640,6 +700,7 @@ impl Pen<'_> {
         if !self.handles.is_empty() {
             let sql = "INSERT INTO handles (first_id, handles) VALUES (?, ?)";
             self.writing.run(sql, params![self.first_session, self.handles])?;
+            self.waiting.enter_many(transaction)?;
         }
         if self.next_revision > self.first_revision {
             let sql = "INSERT INTO revision_times (first_id, at_us) VALUES (?, ?)";
@@ -662,11 +723,12 @@ impl Pen<'_> {
 
     /// The intervals of a record that has some, unless they are not those of this session.
     fn intervals(&self, known: &Known, session: &ChargingSession) -> Written<Option<Detail<Vec<Interval>>>> {
-        let sql = "SELECT record FROM revisions WHERE id = ?";
-        let mut found = self.writing.transaction.prepare_cached(sql)?;
-        let record: Option<String> = found.query_row([known.revision_id], |row| row.get(0)).optional()?;
-        let Some(record) = record else { return Ok(None) };
-        let before: ChargingSession = serde_json::from_str(&record).map_err(|_| Failure::Damaged)?;
+        let t = self.writing.transaction;
+        let mut found =
+            t.prepare_cached("SELECT record_size, record, example_id FROM revisions WHERE id = ?")?;
+        let mut rows = found.query([known.revision_id])?;
+        let Some(row) = rows.next()? else { return Ok(None) };
+        let before = Records::new(t).read(row, 0)?;
         // Those of another energy are not those of this record.
         Ok((before.energy == session.energy).then_some(before.details.intervals))
     }
@@ -699,11 +761,12 @@ impl Pen<'_> {
                 self.at_us
             ],
         )?;
-        for kind in record.id.iter().flat_map(|_| kinds) {
-            self.writing.run(
-                "UPDATE sessions SET last_seen_us = ?, seen = ? WHERE account_id = ? AND kind = ? AND source_id = ?",
-                params![self.at_us, self.clock, self.account_id, kind.as_str(), record.id],
-            )?;
+        for (id, kind) in record.id.iter().flat_map(|id| kinds.iter().map(move |kind| (id, kind))) {
+            let Account { provider, account } = self.account;
+            let key = SessionKey::new(*provider, account.clone(), *kind, id.clone());
+            let found = self.find(&key)?;
+            let sql = "UPDATE sessions SET last_seen_us = ?, seen = ? WHERE id = ?";
+            self.writing.run(sql, params![self.at_us, self.clock, found])?;
         }
         Ok(())
     }
@@ -720,6 +783,7 @@ impl Pen<'_> {
         if let Some(asset) = &slice.asset {
             sql.push_str(&format!(" AND s.{} = ?", asset_column(asset.kind)));
         }
+        sql.push_str(" ORDER BY s.source_id");
         for kind in distinct(&slice.kinds) {
             let mut values: Vec<Box<dyn ToSql>> =
                 vec![Box::new(self.account_id), Box::new(kind.as_str()), Box::new(began)];

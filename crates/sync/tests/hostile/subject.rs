@@ -40,7 +40,8 @@ use super::{
 
 pub(crate) const PROVIDERS: [&str; 5] = ["der-connect", "ev-energy", "evcc", "ocpi", "podero"];
 const ATTEMPTS: u32 = 3;
-const ATTEMPT: Duration = Duration::from_millis(1_500);
+/// Long enough after `IDLE` that a busy machine has sent what comes before a silence.
+const ATTEMPT: Duration = Duration::from_secs(3);
 const IDLE: Duration = Duration::from_millis(700);
 /// The longest wait that a provider may ask for.
 pub(crate) const WAIT: Duration = Duration::from_secs(3);

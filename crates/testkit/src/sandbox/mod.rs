@@ -34,6 +34,7 @@ mod fault;
 mod gate;
 mod limit;
 pub mod ocpi;
+mod offer;
 pub mod podero;
 mod query;
 mod random;

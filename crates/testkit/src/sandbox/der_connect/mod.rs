@@ -108,7 +108,12 @@ use self::{
     server::Shared,
 };
 use super::{
-    Fault, RecordedRequest, Running, fault::FaultQueue, limit::RateLimiter, random::Random, record::Recorder,
+    Fault, RecordedRequest, Running,
+    fault::FaultQueue,
+    limit::RateLimiter,
+    offer::{controls, sets},
+    random::Random,
+    record::Recorder,
     token::TokenEndpoint,
 };
 
@@ -208,16 +213,6 @@ impl DerConnectSandbox {
         Ok(Response::from_parts(parts, body))
     }
 
-    /// The id of the client.
-    pub fn client_id(&self) -> &str {
-        self.shared.tokens.client_id()
-    }
-
-    /// Its secret.
-    pub fn client_secret(&self) -> &str {
-        self.shared.tokens.client_secret()
-    }
-
     /// The ids of the entities, in the order of their listing.
     pub fn entity_ids(&self) -> Vec<String> {
         self.shared.account().entities.iter().map(|entity| entity.id.clone()).collect()
@@ -231,35 +226,7 @@ impl DerConnectSandbox {
         account.sessions.iter().map(entry).collect()
     }
 
-    /// Everything that was asked so far, for tokens and for data.
-    pub fn requests(&self) -> Vec<RecordedRequest> {
-        self.shared.recorder.requests()
-    }
-
-    /// How often a token was asked for, with or without success.
-    pub fn token_requests(&self) -> usize {
-        self.shared.tokens.requests()
-    }
-
-    /// Every access token that was given out, so that a test can look where they went.
-    pub fn tokens_given(&self) -> Vec<String> {
-        self.shared.tokens.given()
-    }
-
-    /// Puts a fault at the end of the queue. Faults of records and pages fit the listings.
-    pub fn inject(&self, fault: Fault) {
-        self.shared.faults.push(fault);
-    }
-
-    /// Forgets the faults that have not happened yet.
-    pub fn clear_faults(&self) {
-        self.shared.faults.clear();
-    }
-
-    /// How many faults have not happened yet, or not as often as they should.
-    pub fn faults_waiting(&self) -> usize {
-        self.shared.faults.waiting()
-    }
+    controls!("Faults of records and pages fit the listings.", tokens);
 
     /// Changes the data. False if nothing was changed: no such entity or session, or no object with an id and a
     /// start.
@@ -318,59 +285,19 @@ impl fmt::Debug for DerConnectSandboxBuilder {
 }
 
 impl DerConnectSandboxBuilder {
-    /// Decides all that is left to chance. 0 without a call.
-    pub fn seed(mut self, seed: u64) -> Self {
-        self.seed = seed;
-        self
-    }
-
-    /// The moment at which the data ends. Evening of 10 November 2026 without a call, so that tests can be
-    /// repeated.
-    pub fn now(mut self, now: Timestamp) -> Self {
-        self.now = now;
-        self
-    }
-
-    /// How far back the data goes. 90 without a call.
-    pub fn days(mut self, days: u32) -> Self {
-        self.days = days;
-        self
-    }
-
-    /// Whether some records are as bad as real ones. They are without a call.
-    pub fn dirt(mut self, dirt: bool) -> Self {
-        self.dirt = dirt;
-        self
-    }
-
-    /// The id and the secret of the client. Made up from the seed without a call.
-    pub fn credentials(mut self, client_id: impl Into<String>, client_secret: impl Into<String>) -> Self {
-        self.credentials = Some((client_id.into(), client_secret.into()));
-        self
-    }
+    sets!(seed);
+    sets!(now, "Evening of 10 November 2026");
+    sets!(days);
+    sets!(dirt);
+    sets!(credentials);
+    sets!(token_lifetime, "An hour");
+    sets!(rate_limit, "Any number");
+    sets!(latency);
 
     /// What the client has to ask for at the token endpoint; 400 `invalid_scope` if it does not. Nothing without a
     /// call, and then any scope is ignored.
     pub fn scope(mut self, scope: Option<&str>) -> Self {
         self.scope = scope.map(str::to_owned);
-        self
-    }
-
-    /// How long an access token is good for. An hour without a call.
-    pub fn token_lifetime(mut self, lifetime: Duration) -> Self {
-        self.token_lifetime = lifetime;
-        self
-    }
-
-    /// How many requests for data are allowed in any stretch of `per`. Any number without a call.
-    pub fn rate_limit(mut self, requests: usize, per: Duration) -> Self {
-        self.rate_limit = Some((requests, per));
-        self
-    }
-
-    /// How long every answer with data takes. No time without a call.
-    pub fn latency(mut self, latency: Duration) -> Self {
-        self.latency = latency;
         self
     }
 

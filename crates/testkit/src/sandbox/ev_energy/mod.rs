@@ -111,7 +111,12 @@ use self::{
     server::Shared,
 };
 use super::{
-    Fault, RecordedRequest, Running, fault::FaultQueue, limit::RateLimiter, random::Random, record::Recorder,
+    Fault, RecordedRequest, Running,
+    fault::FaultQueue,
+    limit::RateLimiter,
+    offer::{controls, sets},
+    random::Random,
+    record::Recorder,
     token::TokenEndpoint,
 };
 
@@ -145,7 +150,7 @@ pub struct EvEnergySandboxBuilder {
     currency: String,
     credentials: Option<(String, String)>,
     token_lifetime: Duration,
-    rate_limit: (usize, Duration),
+    rate_limit: Option<(usize, Duration)>,
     retry_after: RetryAfter,
     latency: Duration,
     prices: PriceShape,
@@ -202,7 +207,7 @@ impl EvEnergySandbox {
             currency: "GBP".to_owned(),
             credentials: None,
             token_lifetime: Duration::from_secs(36_000),
-            rate_limit: (1000, Duration::from_secs(3600)),
+            rate_limit: None,
             retry_after: RetryAfter::default(),
             latency: Duration::ZERO,
             prices: PriceShape::default(),
@@ -245,16 +250,6 @@ impl EvEnergySandbox {
         Ok(Response::from_parts(parts, body))
     }
 
-    /// The id of the client.
-    pub fn client_id(&self) -> &str {
-        self.shared.tokens.client_id()
-    }
-
-    /// Its secret.
-    pub fn client_secret(&self) -> &str {
-        self.shared.tokens.client_secret()
-    }
-
     /// Every sub-session as it is sent without expansion, in the order of the listing: what a complete reader
     /// must have seen.
     pub fn truth(&self) -> Value {
@@ -273,39 +268,11 @@ impl EvEnergySandbox {
         self.shared.account().assets.users.iter().map(|user| user.id.clone()).collect()
     }
 
-    /// Everything that was asked so far, for tokens and for data.
-    pub fn requests(&self) -> Vec<RecordedRequest> {
-        self.shared.recorder.requests()
-    }
+    controls!("Faults of records and pages fit the listings.", tokens);
 
     /// How much was asked so far, for whoever looks often.
     pub fn request_count(&self) -> usize {
         self.shared.recorder.count()
-    }
-
-    /// How often a token was asked for, with or without success.
-    pub fn token_requests(&self) -> usize {
-        self.shared.tokens.requests()
-    }
-
-    /// Every access token that was given out, so that a test can look where they went.
-    pub fn tokens_given(&self) -> Vec<String> {
-        self.shared.tokens.given()
-    }
-
-    /// Puts a fault at the end of the queue.
-    pub fn inject(&self, fault: Fault) {
-        self.shared.faults.push(fault);
-    }
-
-    /// Forgets the faults that have not happened yet.
-    pub fn clear_faults(&self) {
-        self.shared.faults.clear();
-    }
-
-    /// How many faults have not happened yet, or not as often as they should.
-    pub fn faults_waiting(&self) -> usize {
-        self.shared.faults.waiting()
     }
 
     /// Changes the data. False if nothing was changed: no such record, or no object with an id.
@@ -381,18 +348,13 @@ impl fmt::Debug for EvEnergySandboxBuilder {
 }
 
 impl EvEnergySandboxBuilder {
-    /// Decides all that is left to chance. 0 without a call.
-    pub fn seed(mut self, seed: u64) -> Self {
-        self.seed = seed;
-        self
-    }
-
-    /// The moment at which the data ends. Evening of 20 October 2026 without a call, so that tests can be
-    /// repeated.
-    pub fn now(mut self, now: Timestamp) -> Self {
-        self.now = now;
-        self
-    }
+    sets!(seed);
+    sets!(now, "Evening of 20 October 2026");
+    sets!(dirt);
+    sets!(credentials);
+    sets!(token_lifetime, "Ten hours");
+    sets!(rate_limit, "1000 in an hour");
+    sets!(latency);
 
     /// How far back the data goes. 90 without a call.
     pub fn days(mut self, days: u32) -> Self {
@@ -406,45 +368,15 @@ impl EvEnergySandboxBuilder {
         self
     }
 
-    /// Whether some records are as bad as real ones. They are without a call.
-    pub fn dirt(mut self, dirt: bool) -> Self {
-        self.dirt = dirt;
-        self
-    }
-
     /// Three letters; prices are of a plausible size for EUR, GBP, JPY, KWD and USD. GBP without a call.
     pub fn account_currency(mut self, currency: impl Into<String>) -> Self {
         self.currency = currency.into();
         self
     }
 
-    /// The id and the secret of the client. Made up from the seed without a call.
-    pub fn credentials(mut self, client_id: impl Into<String>, client_secret: impl Into<String>) -> Self {
-        self.credentials = Some((client_id.into(), client_secret.into()));
-        self
-    }
-
-    /// How long an access token is good for. Ten hours without a call.
-    pub fn token_lifetime(mut self, lifetime: Duration) -> Self {
-        self.token_lifetime = lifetime;
-        self
-    }
-
-    /// How many requests for data are allowed in any stretch of `per`. 1000 in an hour without a call.
-    pub fn rate_limit(mut self, requests: usize, per: Duration) -> Self {
-        self.rate_limit = (requests, per);
-        self
-    }
-
     /// How a 429 spells its wait.
     pub fn retry_after(mut self, spelling: RetryAfter) -> Self {
         self.retry_after = spelling;
-        self
-    }
-
-    /// How long every answer with data takes. No time without a call.
-    pub fn latency(mut self, latency: Duration) -> Self {
-        self.latency = latency;
         self
     }
 
@@ -486,7 +418,7 @@ impl EvEnergySandboxBuilder {
             plug_ins_since: self.plug_ins_since.as_second(),
         });
         let (client_id, client_secret) = self.credentials.unwrap_or_else(|| made_up(self.seed));
-        let (limit, per) = self.rate_limit;
+        let (limit, per) = self.rate_limit.unwrap_or((1000, Duration::from_secs(3600)));
         let shared = Shared {
             account: RwLock::new(account),
             tokens: TokenEndpoint::new(client_id, client_secret, self.token_lifetime, SCOPE, self.seed),

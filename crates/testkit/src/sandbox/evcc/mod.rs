@@ -79,7 +79,11 @@ use self::{
     server::Shared,
 };
 use super::{
-    Fault, RecordedRequest, Running, fault::FaultQueue, limit::RateLimiter, record::Recorder,
+    Fault, RecordedRequest, Running,
+    fault::FaultQueue,
+    limit::RateLimiter,
+    offer::{controls, sets},
+    record::Recorder,
     token::TokenEndpoint,
 };
 
@@ -182,25 +186,7 @@ impl EvccSandbox {
         self.shared.database().listed().map(|row| Value::from(row.record.clone())).collect()
     }
 
-    /// Everything that was asked so far.
-    pub fn requests(&self) -> Vec<RecordedRequest> {
-        self.shared.recorder.requests()
-    }
-
-    /// Puts a fault at the end of the queue. Faults of records fit the listing, and those of tokens fit nothing.
-    pub fn inject(&self, fault: Fault) {
-        self.shared.faults.push(fault);
-    }
-
-    /// Forgets the faults that have not happened yet.
-    pub fn clear_faults(&self) {
-        self.shared.faults.clear();
-    }
-
-    /// How many faults have not happened yet, or not as often as they should.
-    pub fn faults_waiting(&self) -> usize {
-        self.shared.faults.waiting()
-    }
+    controls!("Faults of records fit the listing, and those of tokens fit nothing.");
 
     /// Changes the data. False if nothing was changed: no such session, or no object with an id and a start.
     pub fn mutate(&self, mutation: Mutation) -> bool {
@@ -247,30 +233,12 @@ impl fmt::Debug for EvccSandboxBuilder {
 }
 
 impl EvccSandboxBuilder {
-    /// Decides all that is left to chance. 0 without a call.
-    pub fn seed(mut self, seed: u64) -> Self {
-        self.seed = seed;
-        self
-    }
-
-    /// The moment at which the data ends. Evening of 10 November 2026 without a call, so that tests can be
-    /// repeated.
-    pub fn now(mut self, now: Timestamp) -> Self {
-        self.now = now;
-        self
-    }
-
-    /// How far back the data goes. 90 without a call.
-    pub fn days(mut self, days: u32) -> Self {
-        self.days = days;
-        self
-    }
-
-    /// Whether some records are as bad as real ones. They are without a call.
-    pub fn dirt(mut self, dirt: bool) -> Self {
-        self.dirt = dirt;
-        self
-    }
+    sets!(seed);
+    sets!(now, "Evening of 10 November 2026");
+    sets!(days);
+    sets!(dirt);
+    sets!(rate_limit, "Any number");
+    sets!(latency);
 
     /// Where the clock of the server stands. In Central Europe without a call.
     pub fn zone(mut self, zone: TimeZone) -> Self {
@@ -305,18 +273,6 @@ impl EvccSandboxBuilder {
     /// The name and the password that a proxy in front wants to see, as HTTP Basic. There is none without a call.
     pub fn credentials(mut self, user: &str, password: &str) -> Self {
         self.authorization = Some(format!("Basic {}", STANDARD.encode(format!("{user}:{password}"))));
-        self
-    }
-
-    /// How many requests are allowed in any stretch of `per`. Any number without a call.
-    pub fn rate_limit(mut self, requests: usize, per: Duration) -> Self {
-        self.rate_limit = Some((requests, per));
-        self
-    }
-
-    /// How long every answer takes. No time without a call.
-    pub fn latency(mut self, latency: Duration) -> Self {
-        self.latency = latency;
         self
     }
 

@@ -82,7 +82,12 @@ use self::{
     server::Shared,
 };
 use super::{
-    Fault, RecordedRequest, Running, fault::FaultQueue, limit::RateLimiter, random::Random, record::Recorder,
+    Fault, RecordedRequest, Running,
+    fault::FaultQueue,
+    limit::RateLimiter,
+    offer::{controls, sets},
+    random::Random,
+    record::Recorder,
     token::TokenEndpoint,
 };
 
@@ -144,7 +149,11 @@ pub struct OcpiSandbox {
 /// What a sandbox should be like. See the methods for what each value is without a call.
 #[derive(Clone)]
 pub struct OcpiSandboxBuilder {
-    plan: Plan,
+    seed: u64,
+    now: Timestamp,
+    days: u32,
+    charges: Option<u32>,
+    dirt: bool,
     token: Option<String>,
     form: TokenForm,
     frank: bool,
@@ -176,7 +185,11 @@ impl OcpiSandbox {
     /// A sandbox with 90 days of data and no limits.
     pub fn builder() -> OcpiSandboxBuilder {
         OcpiSandboxBuilder {
-            plan: Plan { seed: 0, now: DEFAULT_NOW.as_second(), days: 90, charges: None, dirt: true },
+            seed: 0,
+            now: DEFAULT_NOW,
+            days: 90,
+            charges: None,
+            dirt: true,
             token: None,
             form: TokenForm::ByVersion,
             frank: true,
@@ -231,25 +244,7 @@ impl OcpiSandbox {
         self.shared.account().list(module).iter().cloned().map(Value::Object).collect()
     }
 
-    /// Everything that was asked so far.
-    pub fn requests(&self) -> Vec<RecordedRequest> {
-        self.shared.recorder.requests()
-    }
-
-    /// Puts a fault at the end of the queue. Faults of records and pages fit the listings of both modules.
-    pub fn inject(&self, fault: Fault) {
-        self.shared.faults.push(fault);
-    }
-
-    /// Forgets the faults that have not happened yet.
-    pub fn clear_faults(&self) {
-        self.shared.faults.clear();
-    }
-
-    /// How many faults have not happened yet, or not as often as they should.
-    pub fn faults_waiting(&self) -> usize {
-        self.shared.faults.waiting()
-    }
+    controls!("Faults of records and pages fit the listings of both modules.");
 
     /// Changes the data. False if nothing was changed: no such record, or no object with an id.
     pub fn mutate(&self, mutation: Mutation) -> bool {
@@ -304,39 +299,25 @@ impl fmt::Debug for OcpiSandbox {
 /// Without the token.
 impl fmt::Debug for OcpiSandboxBuilder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("OcpiSandboxBuilder").field("plan", &self.plan).finish_non_exhaustive()
+        f.debug_struct("OcpiSandboxBuilder")
+            .field("seed", &self.seed)
+            .field("now", &self.now)
+            .field("days", &self.days)
+            .finish_non_exhaustive()
     }
 }
 
 impl OcpiSandboxBuilder {
-    /// Decides all that is left to chance. 0 without a call.
-    pub fn seed(mut self, seed: u64) -> Self {
-        self.plan.seed = seed;
-        self
-    }
-
-    /// The moment at which the data ends. Evening of 10 November 2026 without a call, so that tests can be
-    /// repeated.
-    pub fn now(mut self, now: Timestamp) -> Self {
-        self.plan.now = now.as_second();
-        self
-    }
-
-    /// How far back the data goes. 90 without a call.
-    pub fn days(mut self, days: u32) -> Self {
-        self.plan.days = days;
-        self
-    }
+    sets!(seed);
+    sets!(now, "Evening of 10 November 2026");
+    sets!(days);
+    sets!(dirt);
+    sets!(rate_limit, "Any number");
+    sets!(latency);
 
     /// Just so many charges, evenly over the days, and all of them usual ones.
     pub fn charges(mut self, charges: u32) -> Self {
-        self.plan.charges = Some(charges);
-        self
-    }
-
-    /// Whether some records are as bad as real ones. They are without a call.
-    pub fn dirt(mut self, dirt: bool) -> Self {
-        self.plan.dirt = dirt;
+        self.charges = Some(charges);
         self
     }
 
@@ -400,24 +381,19 @@ impl OcpiSandboxBuilder {
         self
     }
 
-    /// How many requests are allowed in any stretch of `per`. Any number without a call.
-    pub fn rate_limit(mut self, requests: usize, per: Duration) -> Self {
-        self.rate_limit = Some((requests, per));
-        self
-    }
-
-    /// How long every answer takes. No time without a call.
-    pub fn latency(mut self, latency: Duration) -> Self {
-        self.latency = latency;
-        self
-    }
-
     /// Invents the data.
     pub fn build(self) -> OcpiSandbox {
-        let made_up = || Random::new(&[self.plan.seed, u64::from_be_bytes(*b"an_ocpi_")]).word(36);
+        let plan = Plan {
+            seed: self.seed,
+            now: self.now.as_second(),
+            days: self.days,
+            charges: self.charges,
+            dirt: self.dirt,
+        };
+        let made_up = || Random::new(&[plan.seed, u64::from_be_bytes(*b"an_ocpi_")]).word(36);
         let shared = Shared {
-            account: RwLock::new(Account::invent(&self.plan)),
-            now: self.plan.now,
+            account: RwLock::new(Account::invent(&plan)),
+            now: plan.now,
             token: self.token.unwrap_or_else(made_up),
             form: self.form,
             frank: self.frank,
@@ -429,7 +405,7 @@ impl OcpiSandboxBuilder {
             small: self.small,
             slashes: self.slashes,
             limiter: self.rate_limit.map(|(limit, per)| RateLimiter::new(limit, per)),
-            tokens: TokenEndpoint::new(String::new(), String::new(), Duration::ZERO, "", self.plan.seed),
+            tokens: TokenEndpoint::new(String::new(), String::new(), Duration::ZERO, "", plan.seed),
             faults: FaultQueue::default(),
             recorder: Recorder::new(),
             latency: self.latency,

@@ -97,7 +97,12 @@ use self::{
     server::Shared,
 };
 use super::{
-    Fault, RecordedRequest, Running, fault::FaultQueue, limit::RateLimiter, random::Random, record::Recorder,
+    Fault, RecordedRequest, Running,
+    fault::FaultQueue,
+    limit::RateLimiter,
+    offer::{controls, sets},
+    random::Random,
+    record::Recorder,
     token::TokenEndpoint,
 };
 
@@ -201,16 +206,6 @@ impl PoderoSandbox {
         &self.shared.organization
     }
 
-    /// The id of the client.
-    pub fn client_id(&self) -> &str {
-        self.shared.tokens.client_id()
-    }
-
-    /// Its secret.
-    pub fn client_secret(&self) -> &str {
-        self.shared.tokens.client_secret()
-    }
-
     /// The ids of the people, in the order of their listing, without those who are deleted.
     pub fn user_ids(&self) -> Vec<String> {
         let account = self.shared.account();
@@ -244,35 +239,7 @@ impl PoderoSandbox {
         account.sessions.iter().map(entry).collect()
     }
 
-    /// Everything that was asked so far, for tokens and for data.
-    pub fn requests(&self) -> Vec<RecordedRequest> {
-        self.shared.recorder.requests()
-    }
-
-    /// How often a token was asked for, with or without success.
-    pub fn token_requests(&self) -> usize {
-        self.shared.tokens.requests()
-    }
-
-    /// Every access token that was given out, so that a test can look where they went.
-    pub fn tokens_given(&self) -> Vec<String> {
-        self.shared.tokens.given()
-    }
-
-    /// Puts a fault at the end of the queue. Faults of records and pages fit the listing of sessions.
-    pub fn inject(&self, fault: Fault) {
-        self.shared.faults.push(fault);
-    }
-
-    /// Forgets the faults that have not happened yet.
-    pub fn clear_faults(&self) {
-        self.shared.faults.clear();
-    }
-
-    /// How many faults have not happened yet, or not as often as they should.
-    pub fn faults_waiting(&self) -> usize {
-        self.shared.faults.waiting()
-    }
+    controls!("Faults of records and pages fit the listing of sessions.", tokens);
 
     /// Changes the data. False if nothing was changed: no such vehicle or session, or no object with an id and
     /// a plug-in.
@@ -331,54 +298,14 @@ impl fmt::Debug for PoderoSandboxBuilder {
 }
 
 impl PoderoSandboxBuilder {
-    /// Decides all that is left to chance. 0 without a call.
-    pub fn seed(mut self, seed: u64) -> Self {
-        self.seed = seed;
-        self
-    }
-
-    /// The moment at which the data ends. Evening of 10 November 2026 without a call, so that tests can be
-    /// repeated.
-    pub fn now(mut self, now: Timestamp) -> Self {
-        self.now = now;
-        self
-    }
-
-    /// How far back the data goes. 90 without a call.
-    pub fn days(mut self, days: u32) -> Self {
-        self.days = days;
-        self
-    }
-
-    /// Whether some records are as bad as real ones. They are without a call.
-    pub fn dirt(mut self, dirt: bool) -> Self {
-        self.dirt = dirt;
-        self
-    }
-
-    /// The id and the secret of the client. Made up from the seed without a call.
-    pub fn credentials(mut self, client_id: impl Into<String>, client_secret: impl Into<String>) -> Self {
-        self.credentials = Some((client_id.into(), client_secret.into()));
-        self
-    }
-
-    /// How long an access token is good for. Ten hours without a call.
-    pub fn token_lifetime(mut self, lifetime: Duration) -> Self {
-        self.token_lifetime = lifetime;
-        self
-    }
-
-    /// How many requests for data are allowed in any stretch of `per`. Any number without a call.
-    pub fn rate_limit(mut self, requests: usize, per: Duration) -> Self {
-        self.rate_limit = Some((requests, per));
-        self
-    }
-
-    /// How long every answer with data takes. No time without a call.
-    pub fn latency(mut self, latency: Duration) -> Self {
-        self.latency = latency;
-        self
-    }
+    sets!(seed);
+    sets!(now, "Evening of 10 November 2026");
+    sets!(days);
+    sets!(dirt);
+    sets!(credentials);
+    sets!(token_lifetime, "Ten hours");
+    sets!(rate_limit, "Any number");
+    sets!(latency);
 
     /// The most sessions of a page, whatever is asked for. Not documented, and `None` without a call; but a
     /// reader that takes a short page for the last one loses data if it ever happens.

@@ -1,0 +1,151 @@
+//! Which session has a key: from accounts, kinds and identifiers to numbers.
+
+use std::collections::HashMap;
+
+use charging_sessions_core::SessionKey;
+use rusqlite::{CachedStatement, Connection, OptionalExtension as _, params};
+
+use super::{
+    places::Plain,
+    read::{Read, blob},
+};
+
+/// How many sessions may wait to be entered in `session_keys`. The more of them, the more share a page of it, and the more
+/// memory they and sorting them take: 1.5 MB.
+const WAITING: usize = 14_336;
+/// The bytes of a handle, and how many of them tell nearly all apart that wait; the row itself decides.
+const HANDLE: usize = 16;
+const PREFIX: usize = 4;
+
+fn prefix(handle: &[u8]) -> u32 {
+    handle.iter().take(PREFIX).fold(0, |number, byte| number << 8 | u32::from(*byte))
+}
+
+/// Up to which session `session_keys` has them.
+pub(super) fn end(c: &Connection) -> rusqlite::Result<i64> {
+    c.prepare_cached("SELECT session_id FROM session_keys_end")?.query_row([], |row| row.get(0))
+}
+
+/// The number of a session, if it is known.
+pub(super) fn find(c: &Connection, account_id: i64, key: &SessionKey) -> Read<Option<i64>> {
+    if let Some(id) = read_entered(&mut entered(c)?, account_id, key)? {
+        return Ok(Some(id));
+    }
+    let handle = key.id();
+    let mut alike = Vec::new();
+    each_waiting(c, end(c)?, |id, other| alike.extend((other == handle.as_bytes()).then_some(id)))?;
+    for id in alike {
+        if is_of(c, id, account_id, key)? {
+            return Ok(Some(id));
+        }
+    }
+    Ok(None)
+}
+
+/// What looks a key up that is entered.
+pub(super) fn entered(c: &Connection) -> rusqlite::Result<CachedStatement<'_>> {
+    c.prepare_cached(
+        "SELECT session_id FROM session_keys WHERE account_id = ? AND kind = ? AND source_id = ?",
+    )
+}
+
+fn read_entered(
+    entered: &mut CachedStatement<'_>,
+    account_id: i64,
+    key: &SessionKey,
+) -> rusqlite::Result<Option<i64>> {
+    entered.query_row((account_id, key.kind.as_str(), &key.source_id), |row| row.get(0)).optional()
+}
+
+fn is_of(c: &Connection, id: i64, account_id: i64, key: &SessionKey) -> rusqlite::Result<bool> {
+    let sql = "SELECT 1 FROM sessions WHERE id = ? AND account_id = ? AND kind = ? AND source_id = ?";
+    c.prepare_cached(sql)?.exists((id, account_id, key.kind.as_str(), &key.source_id))
+}
+
+/// The number and the handle of each session after `end`.
+fn each_waiting(c: &Connection, end: i64, mut each: impl FnMut(i64, &[u8])) -> Read<()> {
+    let mut all = c.prepare_cached("SELECT first_id, handles FROM handles WHERE first_id > ?")?;
+    let mut rows = all.query([end])?;
+    while let Some(row) = rows.next()? {
+        let handles = blob(row, 1)?.chunks_exact(HANDLE);
+        (row.get::<_, i64>(0)?..).zip(handles).for_each(|(id, handle)| each(id, handle));
+    }
+    Ok(())
+}
+
+/// The sessions that `session_keys` does not have yet, as the one who writes knows them from one batch to the next.
+#[derive(Default)]
+pub(super) struct Waiting {
+    /// Up to which session `session_keys` has them.
+    end: i64,
+    /// The last session that is known here.
+    last: i64,
+    /// From the first bytes of handles to how far after `end` the sessions are.
+    known: HashMap<u32, u32, Plain>,
+    /// Those whose first bytes are those of another one.
+    alike: Vec<(u32, u32)>,
+}
+
+impl Waiting {
+    /// Learns what others have written since.
+    pub(super) fn refresh(&mut self, c: &Connection) -> Read<()> {
+        let end = end(c)?;
+        if end != self.end {
+            *self = Self { end, last: end, ..Self::default() };
+        }
+        each_waiting(c, self.last, |id, handle| self.add(id, handle))
+    }
+
+    /// Adds a session that is new.
+    pub(super) fn add(&mut self, id: i64, handle: &[u8]) {
+        // Far fewer wait than would be too many for it.
+        let place = u32::try_from(id - self.end).unwrap_or(u32::MAX);
+        if let Some(other) = self.known.insert(prefix(handle), place) {
+            self.alike.push((prefix(handle), other));
+        }
+        self.last = id;
+    }
+
+    /// The number of a session, if it is known.
+    pub(super) fn find(
+        &self,
+        c: &Connection,
+        entered: &mut CachedStatement<'_>,
+        account_id: i64,
+        key: &SessionKey,
+    ) -> rusqlite::Result<Option<i64>> {
+        if !self.known.is_empty() {
+            let prefix = prefix(key.id().as_bytes());
+            let alike = self.alike.iter().filter(|(other, _)| *other == prefix).map(|(_, id)| *id);
+            for place in self.known.get(&prefix).copied().into_iter().chain(alike) {
+                let id = self.end + i64::from(place);
+                if is_of(c, id, account_id, key)? {
+                    return Ok(Some(id));
+                }
+            }
+        }
+        if self.end == 0 {
+            return Ok(None);
+        }
+        read_entered(entered, account_id, key)
+    }
+
+    /// Enters them, if there are many.
+    pub(super) fn enter_many(&mut self, c: &Connection) -> rusqlite::Result<()> {
+        if self.known.len() + self.alike.len() < WAITING { Ok(()) } else { self.enter(c) }
+    }
+
+    /// Enters them in `session_keys`.
+    pub(super) fn enter(&mut self, c: &Connection) -> rusqlite::Result<()> {
+        if self.last == self.end {
+            return Ok(());
+        }
+        let sql = "INSERT INTO session_keys (account_id, kind, source_id, session_id) \
+                   SELECT account_id, kind, source_id, id FROM sessions WHERE id > ? \
+                   ORDER BY account_id, kind, source_id";
+        c.prepare_cached(sql)?.execute([self.end])?;
+        c.prepare_cached("UPDATE session_keys_end SET session_id = ?")?.execute(params![self.last])?;
+        *self = Self { end: self.last, last: self.last, ..Self::default() };
+        Ok(())
+    }
+}
