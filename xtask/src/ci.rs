@@ -313,7 +313,7 @@ mod tests {
     #[test]
     fn steps_are_chosen_by_a_part_of_their_name() {
         let names = |wanted: &[&str]| {
-            let wanted: Vec<_> = wanted.iter().map(|name| name.to_string()).collect();
+            let wanted: Vec<_> = wanted.iter().copied().map(str::to_owned).collect();
             named(&wanted).map(|steps| steps.iter().map(|step| step.name).collect::<Vec<_>>())
         };
         assert_eq!(names(&["fleet", "FORMAT"]).unwrap(), ["format", "a fleet of workers"]);

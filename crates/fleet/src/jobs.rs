@@ -117,12 +117,12 @@ pub(crate) async fn work(shared: &Arc<Shared>) -> Result<()> {
                 break;
             }
         };
-        let is_all = taken.is_empty();
+        let is_idle = taken.is_empty();
         for job in taken {
             running.spawn(one(Arc::clone(shared), job));
         }
         let is_full = running.len() >= most;
-        if !is_all && !is_full {
+        if !is_idle && !is_full {
             continue;
         }
         tokio::select! {
