@@ -47,6 +47,8 @@ fn measured_on(programs: &[&str]) -> String {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let load = file("/proc/loadavg").split_whitespace().next().unwrap_or("unknown").to_owned();
     let kernel = said("uname", &["-sr"]);
+    // What follows the number is a name that whoever built it chose.
+    let kernel = kernel.split('-').next().unwrap_or_default();
     let programs: Vec<_> = programs.iter().map(|program| said(program, &["--version"])).collect();
     let programs = programs.join(", ");
     let revision = said("git", &["rev-parse", "--short", "HEAD"]);
