@@ -57,7 +57,7 @@
 #![cfg_attr(not(test), warn(clippy::unwrap_used))]
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::HashSet,
     fmt,
     num::NonZeroUsize,
     sync::{
@@ -406,16 +406,12 @@ impl Run<'_> {
         }
         let proposed = self.sync.look_back.or(self.capabilities.look_back);
         let open = self.open().await?;
-        let mut coverage: HashMap<_, Vec<_>> = HashMap::new();
-        for read in &self.coverage {
-            coverage.entry(read.slice.asset.as_ref()).or_default().push(read);
-        }
         let windows = Windows {
             since: self.sync.since,
             until: self.sync.until.unwrap_or_else(|| now.saturating_add(DAY).unwrap_or(now)),
             length: self.sync.window,
             look_back: proposed.unwrap_or(DAY * 7),
-            coverage,
+            coverage: plan::by_asset(&self.coverage),
             open: &open,
             full: self.sync.full,
         };
@@ -428,16 +424,12 @@ impl Run<'_> {
     /// Takes from the plan what was read since the first of several runs began.
     fn leave_out_read(&self, plan: &mut Plan) {
         let Some(since) = self.sync.continued else { return };
-        let mut read: HashMap<_, Vec<_>> = HashMap::new();
-        for read_since in self.coverage.iter().filter(|read| read.began_at >= since) {
-            read.entry(read_since.slice.asset.as_ref()).or_default().push(&read_since.slice);
-        }
+        let read = plan::by_asset(self.coverage.iter().filter(|read| read.began_at >= since));
         let before = plan.slices.len();
         // Also a part of what was read as a whole: once that is covered, windows of it are planned.
         plan.slices.retain(|slice| {
-            let own = slice.asset.as_ref().and_then(|asset| read.get(&Some(asset)));
-            let mut outer = read.get(&None).into_iter().chain(own).flatten();
-            !outer.any(|outer| plan::contains(outer, slice))
+            let mut near = plan::near(&read, slice.asset.as_ref());
+            !near.any(|outer| plan::contains(&outer.slice, slice))
         });
         plan.skipped += u64::try_from(before - plan.slices.len()).unwrap_or(u64::MAX);
     }

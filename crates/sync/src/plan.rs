@@ -13,6 +13,26 @@ pub(crate) struct Plan {
     pub(crate) skipped: u64,
 }
 
+/// What has been read as a whole, of each asset and of all together.
+pub(crate) type ByAsset<'a> = HashMap<Option<&'a AssetRef>, Vec<&'a Coverage>>;
+
+pub(crate) fn by_asset<'a>(coverage: impl IntoIterator<Item = &'a Coverage>) -> ByAsset<'a> {
+    let mut by_asset = ByAsset::new();
+    for read in coverage {
+        by_asset.entry(read.slice.asset.as_ref()).or_default().push(read);
+    }
+    by_asset
+}
+
+/// What may have been of this asset: what was read of all, and of it alone.
+pub(crate) fn near<'c>(
+    coverage: &'c ByAsset<'c>,
+    asset: Option<&'c AssetRef>,
+) -> impl Iterator<Item = &'c Coverage> {
+    let own = asset.and_then(|_| coverage.get(&asset));
+    coverage.get(&None).into_iter().chain(own).flatten().copied()
+}
+
 /// What decides which windows are read.
 pub(crate) struct Windows<'a> {
     pub(crate) since: Option<Timestamp>,
@@ -20,8 +40,7 @@ pub(crate) struct Windows<'a> {
     /// How long a window is.
     pub(crate) length: SignedDuration,
     pub(crate) look_back: SignedDuration,
-    /// What has been read as a whole, of each asset and of all together.
-    pub(crate) coverage: HashMap<Option<&'a AssetRef>, Vec<&'a Coverage>>,
+    pub(crate) coverage: ByAsset<'a>,
     /// Sessions that had not ended when they were last seen.
     pub(crate) open: &'a [ChargingSession],
     /// Whether to read again what was read already.
@@ -32,8 +51,7 @@ impl Windows<'_> {
     /// The windows of `asset`, or of all.
     pub(crate) fn plan(&self, asset: Option<&AssetRef>, kinds: &[RecordKind], plan: &mut Plan) {
         let slice = |window| Slice { window, asset: asset.cloned(), kinds: kinds.to_vec() };
-        let mut coverage: Vec<_> = self.coverage.get(&None).into_iter().flatten().collect();
-        coverage.extend(asset.and_then(|_| self.coverage.get(&asset)).into_iter().flatten());
+        let coverage: Vec<_> = near(&self.coverage, asset).collect();
         let read_whole = coverage.iter().filter(|read| contains(&read.slice, &slice(None)));
         let read_whole = read_whole.map(|read| read.began_at).max().filter(|_| !self.full);
         let Some(from) = self.since.or_else(|| read_whole.map(|at| minus(at, self.look_back))) else {
@@ -52,7 +70,7 @@ impl Windows<'_> {
             let Some(window) = self.window(border) else { continue };
             let slice = slice(Some(window));
             let settled = window.until().checked_add(self.look_back).unwrap_or(Timestamp::MAX);
-            let is_settled = |read: &&&Coverage| contains(&read.slice, &slice) && read.began_at >= settled;
+            let is_settled = |read: &&Coverage| contains(&read.slice, &slice) && read.began_at >= settled;
             if self.full || open.contains(&border) || !coverage.iter().any(is_settled) {
                 plan.slices.push(slice);
             } else {

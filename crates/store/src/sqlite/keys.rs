@@ -1,25 +1,20 @@
 //! Which session has a key: from accounts, kinds and identifiers to numbers.
 
-use std::collections::HashMap;
-
 use charging_sessions_core::SessionKey;
 use rusqlite::{CachedStatement, Connection, OptionalExtension as _, params};
 
 use super::{
-    places::Plain,
+    prefixes::{ByPrefix, prefix},
     read::{Read, blob},
 };
 
 /// How many sessions may wait to be entered in `session_keys`. The more of them, the more share a page of it, and the more
 /// memory they and sorting them take: 1.5 MB.
 const WAITING: usize = 14_336;
-/// The bytes of a handle, and how many of them tell nearly all apart that wait; the row itself decides.
+/// How many bytes of a handle tell nearly all apart that wait.
+const BYTES: usize = 4;
+/// How many a handle has.
 const HANDLE: usize = 16;
-const PREFIX: usize = 4;
-
-fn prefix(handle: &[u8]) -> u32 {
-    handle.iter().take(PREFIX).fold(0, |number, byte| number << 8 | u32::from(*byte))
-}
 
 /// Up to which session `session_keys` has them.
 pub(super) fn end(c: &Connection) -> rusqlite::Result<i64> {
@@ -33,7 +28,10 @@ pub(super) fn find(c: &Connection, account_id: i64, key: &SessionKey) -> Read<Op
     }
     let handle = key.id();
     let mut alike = Vec::new();
-    each_waiting(c, end(c)?, |id, other| alike.extend((other == handle.as_bytes()).then_some(id)))?;
+    each_handle(c, end(c)?, |id, other| {
+        alike.extend((other == handle.as_bytes()).then_some(id));
+        Ok(())
+    })?;
     for id in alike {
         if is_of(c, id, account_id, key)? {
             return Ok(Some(id));
@@ -63,12 +61,16 @@ fn is_of(c: &Connection, id: i64, account_id: i64, key: &SessionKey) -> rusqlite
 }
 
 /// The number and the handle of each session after `end`.
-fn each_waiting(c: &Connection, end: i64, mut each: impl FnMut(i64, &[u8])) -> Read<()> {
+pub(super) fn each_handle(
+    c: &Connection,
+    end: i64,
+    mut each: impl FnMut(i64, &[u8]) -> Read<()>,
+) -> Read<()> {
     let mut all = c.prepare_cached("SELECT first_id, handles FROM handles WHERE first_id > ?")?;
     let mut rows = all.query([end])?;
     while let Some(row) = rows.next()? {
-        let handles = blob(row, 1)?.chunks_exact(HANDLE);
-        (row.get::<_, i64>(0)?..).zip(handles).for_each(|(id, handle)| each(id, handle));
+        let mut handles = (row.get::<_, i64>(0)?..).zip(blob(row, 1)?.chunks_exact(HANDLE));
+        handles.try_for_each(|(id, handle)| each(id, handle))?;
     }
     Ok(())
 }
@@ -80,10 +82,8 @@ pub(super) struct Waiting {
     end: i64,
     /// The last session that is known here.
     last: i64,
-    /// From the first bytes of handles to how far after `end` the sessions are.
-    known: HashMap<u32, u32, Plain>,
-    /// Those whose first bytes are those of another one.
-    alike: Vec<(u32, u32)>,
+    /// By their handles.
+    known: ByPrefix,
 }
 
 impl Waiting {
@@ -93,16 +93,15 @@ impl Waiting {
         if end != self.end {
             *self = Self { end, last: end, ..Self::default() };
         }
-        each_waiting(c, self.last, |id, handle| self.add(id, handle))
+        each_handle(c, self.last, |id, handle| {
+            self.add(id, handle);
+            Ok(())
+        })
     }
 
     /// Adds a session that is new.
     pub(super) fn add(&mut self, id: i64, handle: &[u8]) {
-        // Far fewer wait than would be too many for it.
-        let place = u32::try_from(id - self.end).unwrap_or(u32::MAX);
-        if let Some(other) = self.known.insert(prefix(handle), place) {
-            self.alike.push((prefix(handle), other));
-        }
+        self.known.insert(prefix(handle, BYTES), id);
         self.last = id;
     }
 
@@ -114,11 +113,8 @@ impl Waiting {
         account_id: i64,
         key: &SessionKey,
     ) -> rusqlite::Result<Option<i64>> {
-        if !self.known.is_empty() {
-            let prefix = prefix(key.id().as_bytes());
-            let alike = self.alike.iter().filter(|(other, _)| *other == prefix).map(|(_, id)| *id);
-            for place in self.known.get(&prefix).copied().into_iter().chain(alike) {
-                let id = self.end + i64::from(place);
+        if self.last > self.end {
+            for id in self.known.of(prefix(key.id().as_bytes(), BYTES)) {
                 if is_of(c, id, account_id, key)? {
                     return Ok(Some(id));
                 }
@@ -132,7 +128,7 @@ impl Waiting {
 
     /// Enters them, if there are many.
     pub(super) fn enter_many(&mut self, c: &Connection) -> rusqlite::Result<()> {
-        if self.known.len() + self.alike.len() < WAITING { Ok(()) } else { self.enter(c) }
+        if self.known.len() < WAITING { Ok(()) } else { self.enter(c) }
     }
 
     /// Enters them in `session_keys`.

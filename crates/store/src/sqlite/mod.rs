@@ -25,6 +25,7 @@ use crate::{
 mod error;
 mod keys;
 mod places;
+mod prefixes;
 mod prepare;
 mod read;
 mod schema;

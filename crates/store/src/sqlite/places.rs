@@ -1,12 +1,8 @@
 //! Where payloads are: from the first bytes of their hashes to their numbers.
 
-use std::{
-    collections::HashMap,
-    hash::{BuildHasherDefault, Hasher},
-};
-
 use rusqlite::{Connection, OptionalExtension as _, params};
 
+use super::prefixes::{ByPrefix, prefix};
 use crate::Hash;
 
 /// How many bytes of a hash are kept in the tables: they tell nearly all hashes apart, and the row itself decides.
@@ -15,67 +11,23 @@ const BYTES: usize = 5;
 /// for each batch, fewer be merged with more walks through all.
 const NEW: usize = 8192;
 
-/// The first bytes of a hash, as a number.
-fn prefix(bytes: &[u8]) -> i64 {
-    bytes.iter().take(BYTES).fold(0, |number, byte| number << 8 | i64::from(*byte))
-}
-
-/// Makes tables of what is the beginning of a hash already.
-pub(super) type Plain = BuildHasherDefault<PlainHasher>;
-
-#[derive(Default)]
-pub(super) struct PlainHasher(u64);
-
-impl Hasher for PlainHasher {
-    fn finish(&self) -> u64 {
-        self.0
-    }
-
-    fn write(&mut self, bytes: &[u8]) {
-        bytes.iter().for_each(|byte| self.0 = self.0 << 8 | u64::from(*byte));
-    }
-
-    fn write_i64(&mut self, number: i64) {
-        self.write_u64(number.cast_unsigned());
-    }
-
-    fn write_u32(&mut self, number: u32) {
-        self.write_u64(number.into());
-    }
-
-    fn write_u64(&mut self, number: u64) {
-        // Tables look at the upper bits, too.
-        self.0 = number.wrapping_mul(0x9E37_79B9_7F4A_7C15);
-    }
-}
-
 /// The payloads whose places were not merged yet, and those of the batch that is being written.
 pub(super) struct NewPlaces {
-    known: HashMap<i64, i64, Plain>,
-    /// Those whose first bytes are those of another one.
-    alike: Vec<(i64, i64)>,
+    known: ByPrefix,
     /// The first payload of this batch, and the bytes of those in it.
     batch: Option<(i64, Vec<u8>)>,
 }
 
 impl NewPlaces {
     pub(super) fn load(c: &Connection) -> rusqlite::Result<Self> {
-        let mut places = Self { known: HashMap::default(), alike: Vec::new(), batch: None };
-        each_new(c, |bytes, id| places.insert(prefix(bytes), id))?;
+        let mut places = Self { known: ByPrefix::default(), batch: None };
+        each_new(c, |bytes, id| places.known.insert(prefix(bytes, BYTES), id))?;
         Ok(places)
-    }
-
-    fn insert(&mut self, prefix: i64, id: i64) {
-        if let Some(other) = self.known.insert(prefix, id) {
-            self.alike.push((prefix, other));
-        }
     }
 
     /// The number of the payload with this hash, if it is kept.
     pub(super) fn find(&self, c: &Connection, hash: &Hash) -> rusqlite::Result<Option<i64>> {
-        let prefix = prefix(hash.as_bytes());
-        let alike = self.alike.iter().filter(|(other, _)| *other == prefix).map(|(_, id)| *id);
-        for id in self.known.get(&prefix).copied().into_iter().chain(alike) {
+        for id in self.known.of(prefix(hash.as_bytes(), BYTES)) {
             if is_of(c, id, hash)? {
                 return Ok(Some(id));
             }
@@ -85,7 +37,7 @@ impl NewPlaces {
 
     /// Adds a payload that was kept, whose number is the next one.
     pub(super) fn add(&mut self, hash: &Hash, id: i64) {
-        self.insert(prefix(hash.as_bytes()), id);
+        self.known.insert(prefix(hash.as_bytes(), BYTES), id);
         let (_, bytes) = self.batch.get_or_insert_with(|| (id, Vec::new()));
         bytes.extend_from_slice(&hash.as_bytes()[..BYTES]);
     }
@@ -93,15 +45,13 @@ impl NewPlaces {
     /// Writes down what was added.
     pub(super) fn store(self, c: &Connection) -> rusqlite::Result<()> {
         let Some((first, bytes)) = self.batch else { return Ok(()) };
-        if self.known.len() + self.alike.len() < NEW {
+        if self.known.len() < NEW {
             let sql = "INSERT INTO new_payload_places (first_id, prefixes) VALUES (?, ?)";
             c.prepare_cached(sql)?.execute(params![first, bytes])?;
             return Ok(());
         }
-        let mut all: Vec<_> = self.known.into_iter().chain(self.alike).collect();
-        all.sort_unstable();
         let mut insert = c.prepare_cached("INSERT INTO payload_places (prefix, payload_id) VALUES (?, ?)")?;
-        for place in all {
+        for place in self.known.in_order() {
             insert.execute(place)?;
         }
         c.execute("DELETE FROM new_payload_places", []).map(drop)
@@ -124,7 +74,7 @@ fn find_merged(c: &Connection, hash: &Hash) -> rusqlite::Result<Option<i64>> {
     let sql = "SELECT p.id FROM payload_places o JOIN payloads p ON p.id = o.payload_id \
                WHERE o.prefix = ? AND p.hash = ?";
     let mut found = c.prepare_cached(sql)?;
-    found.query_row((prefix(hash.as_bytes()), hash.as_bytes()), |row| row.get(0)).optional()
+    found.query_row((prefix(hash.as_bytes(), BYTES), hash.as_bytes()), |row| row.get(0)).optional()
 }
 
 fn is_of(c: &Connection, id: i64, hash: &Hash) -> rusqlite::Result<bool> {

@@ -116,7 +116,9 @@ pub(super) fn each<'a>(
     let mut packers = Packers::default();
     let mut prepare = |chunk: &[&'a ChargingSession], mut text: Vec<u8>| {
         let keeps = outlook.keeps.load(Ordering::Relaxed);
-        packers.learn(outlook);
+        if keeps {
+            packers.learn(outlook);
+        }
         text.clear();
         let prepared = |session: &&'a ChargingSession| {
             let mut prepared = Prepared::new(session, &mut text);

@@ -106,9 +106,13 @@ impl<'c> Records<'c> {
 
 /// The JSON of a revision that others are packed by, and that itself needs none.
 pub(super) fn example_of(c: &Connection, revision_id: i64) -> Read<Vec<u8>> {
-    let sql = "SELECT record_size, record FROM revisions WHERE id = ?";
+    dictionary(c, "SELECT record_size, record FROM revisions WHERE id = ?", revision_id)
+}
+
+/// What something was packed by: `sql` gives its size and its bytes.
+fn dictionary(c: &Connection, sql: &str, id: i64) -> Read<Vec<u8>> {
     let plain = |row: &Row<'_>| Ok(columns::unpack(row.get(0)?, blob(row, 1)?, &[])?);
-    rows(c, sql, [revision_id], plain)?.pop().ok_or(Failure::Damaged)
+    rows(c, sql, [id], plain)?.pop().ok_or(Failure::Damaged)
 }
 
 /// A query of what makes a [`StoredSession`], out of tables of which `s` is that of the sessions.
@@ -331,18 +335,16 @@ pub(super) fn find(c: &Connection, handle: &str) -> Read<Vec<SessionKey>> {
     let (Some(first), Some(last)) = (handle_bound(handle, "0"), handle_bound(handle, "f")) else {
         return Ok(Vec::new());
     };
-    let mut all = c.prepare_cached("SELECT first_id, handles FROM handles")?;
-    let mut chunks = all.query([])?;
     let mut found = BTreeSet::new();
-    while let Some(row) = chunks.next()? {
-        let handles = blob(row, 1)?.chunks_exact(first.len());
-        let alike = (row.get::<_, i64>(0)?..).zip(handles);
-        let alike = alike.filter(|(_, handle)| (&first[..]..=&last[..]).contains(handle));
-        found.extend(alike.map(|(id, handle)| (handle.to_vec(), id)));
-        while found.len() > MOST_FOUND {
-            found.pop_last();
+    keys::each_handle(c, 0, |id, handle| {
+        if (&first[..]..=&last[..]).contains(&handle) {
+            found.insert((handle.to_vec(), id));
+            if found.len() > MOST_FOUND {
+                found.pop_last();
+            }
         }
-    }
+        Ok(())
+    })?;
     let sql = "SELECT a.provider, a.account, s.kind, s.source_id FROM sessions s \
                JOIN accounts a ON a.id = s.account_id WHERE s.id = ?";
     let key = |row: &Row<'_>| {
@@ -384,15 +386,12 @@ pub(super) fn damage(c: &Connection) -> Read<Option<String>> {
             return Ok(Some("bytes that were received are not found by their hash".to_owned()));
         }
     }
-    let mut handles = c.prepare("SELECT first_id, handles FROM handles")?;
-    let mut rows = handles.query([])?;
+    let mut is_its = c.prepare("SELECT 1 FROM sessions WHERE id = ? AND handle = ?")?;
     let mut findable = 0;
-    while let Some(row) = rows.next()? {
-        for (id, handle) in (row.get::<_, i64>(0)?..).zip(blob(row, 1)?.chunks(16)) {
-            let mut is_its = c.prepare_cached("SELECT 1 FROM sessions WHERE id = ? AND handle = ?")?;
-            findable += i64::from(is_its.exists((id, handle))?);
-        }
-    }
+    keys::each_handle(c, 0, |id, handle| {
+        findable += i64::from(is_its.exists((id, handle))?);
+        Ok(())
+    })?;
     if findable != c.query_row("SELECT count(*) FROM sessions", [], |row| row.get::<_, i64>(0))? {
         return Ok(Some("a record is not found by its handle".to_owned()));
     }
@@ -448,11 +447,7 @@ pub(super) fn damage(c: &Connection) -> Read<Option<String>> {
 /// A payload whose size, bytes and dictionary stand at `column` and after it.
 fn unpack(c: &Connection, row: &Row<'_>, column: usize) -> Read<Payload> {
     let dictionary = match row.get::<_, Option<i64>>(column + 2)? {
-        Some(id) => {
-            let sql = "SELECT size, bytes FROM payloads WHERE id = ?";
-            let plain = |row: &Row<'_>| Ok(columns::unpack(row.get(0)?, blob(row, 1)?, &[])?);
-            rows(c, sql, [id], plain)?.pop().ok_or(Failure::Damaged)?
-        }
+        Some(id) => dictionary(c, "SELECT size, bytes FROM payloads WHERE id = ?", id)?,
         None => Vec::new(),
     };
     Ok(columns::unpack(row.get(column)?, blob(row, column + 1)?, &dictionary)?.into())
