@@ -9,9 +9,10 @@ use std::{
 };
 
 use charging_sessions_core::{
-    Energy, ErrorKind, IssueCode, Payload, RecordKind, RejectedRecord, Result, SessionKey, Zone, ZoneSource,
+    AssetRef, ChargePoint, Energy, ErrorKind, IssueCode, Payload, RecordKind, RejectedRecord, Result,
+    SessionKey, Vehicle, Zone, ZoneSource,
 };
-use charging_sessions_store::{Batch, Filter, Hash, RunReport, SessionStore, SqliteStore};
+use charging_sessions_store::{Batch, Filter, Hash, RunReport, SessionStore, Slice, SqliteStore};
 use jiff::tz::TimeZone;
 use rusqlite::Connection;
 use suite::{PROVIDER, account, all, at, home, key, page, part, session, window, with_energy};
@@ -177,6 +178,13 @@ fn a_folder_that_must_not_be_written_to_is_refused() {
 async fn damage_is_an_error_and_no_panic() {
     let (_folder, path) = scratch();
     fill(&SqliteStore::open(&path).unwrap(), 300).await;
+    let mut of_asset = session("of_asset", 0);
+    of_asset.parties.vehicle = Some(Vehicle::of("v"));
+    let slice = Slice { asset: Some(AssetRef::vehicle("v")), ..all() };
+    let store = SqliteStore::open(&path).unwrap();
+    let lease = store.begin(&home(), at(0)).await.unwrap();
+    store.commit(&*lease, part(&slice, "", "", &[of_asset], 2)).await.unwrap();
+    drop((store, lease));
     end_run(&SqliteStore::open(&path).unwrap()).await;
     let whole = fs::read(&path).unwrap();
     SqliteStore::open_read_only(&path).unwrap().verify().await.unwrap();
@@ -197,7 +205,7 @@ async fn damage_is_an_error_and_no_panic() {
         "UPDATE revisions SET example_id = NULL",
         "UPDATE revisions SET example_id = 99999 WHERE id > 1",
         "UPDATE accounts SET example_id = 99999",
-        "DELETE FROM session_keys_end",
+        "DELETE FROM sessions_entered",
         "UPDATE sessions SET first_seen_us = 9223372036854775807",
         "UPDATE payloads SET size = 9223372036854775807",
         "UPDATE payloads SET size = -1",
@@ -224,15 +232,21 @@ async fn damage_is_an_error_and_no_panic() {
         ("UPDATE payloads SET size = size + 1", "is damaged"),
         ("DELETE FROM new_payload_places", "not found by their hash"),
         ("DELETE FROM handles", "not found by its handle"),
-        ("UPDATE handles SET first_id = 2", "not found by its handle"),
+        ("UPDATE handles SET first_id = 2 WHERE first_id = 1", "not found by its handle"),
         ("UPDATE session_keys SET session_id = 1", "not found by its key"),
         ("UPDATE session_keys SET source_id = 'x' WHERE session_id = 3", "not found by its key"),
         ("DELETE FROM session_keys WHERE session_id = 3", "not found by its key"),
-        ("UPDATE session_keys_end SET session_id = 0", "not found by its key"),
+        ("UPDATE sessions_entered SET session_id = 0", "not found by its key"),
         (
-            "DELETE FROM session_keys; UPDATE session_keys_end SET session_id = 0; \
+            "DELETE FROM session_keys; UPDATE sessions_entered SET session_id = 0; \
           UPDATE sessions SET source_id = '4' WHERE source_id = '3'",
             "two records have the same key",
+        ),
+        ("DELETE FROM asset_runs", "not found by its vehicle"),
+        ("UPDATE asset_runs SET first_id = first_id + 1, last_id = last_id + 1", "not found by its vehicle"),
+        (
+            "UPDATE sessions SET charge_point_id = 'p' WHERE id = 1",
+            "not found by its vehicle or charge point",
         ),
         ("DELETE FROM revision_times", "not found by when it was written"),
         ("UPDATE revisions SET number = 2", "a revision is not found from the one after it"),
@@ -408,6 +422,71 @@ async fn records_are_found_whether_their_keys_wait_or_not() {
     let lease = stores[0].begin(&home(), at(0)).await.unwrap();
     // Of the two that could not be read, one has its key entered, and the other one not.
     assert_eq!(stores[0].commit(&*lease, last).await.unwrap().vanished.len(), 98);
+}
+
+#[tokio::test]
+async fn what_vanishes_of_an_asset_is_found_whether_it_waits_or_has_moved() {
+    let (_folder, path) = scratch();
+    // Two that write to the same file, and so learn of what the other one does.
+    let stores = [SqliteStore::open(&path).unwrap(), SqliteStore::open(&path).unwrap()];
+    let write = async |store: &SqliteStore, batch: Batch| {
+        let lease = store.begin(&home(), at(0)).await.unwrap();
+        store.commit(&*lease, batch).await.unwrap()
+    };
+    let of = |number: i64, vehicle: &str, point: &str| {
+        let mut session = session(&format!("{number:02}"), number);
+        session.parties.vehicle = Some(Vehicle::of(vehicle));
+        session.parties.charge_point = Some(ChargePoint::of(point));
+        session
+    };
+    let listing = |asset: &AssetRef, window| Slice { asset: Some(asset.clone()), window, ..all() };
+    let (v, w, p) = (AssetRef::vehicle("v"), AssetRef::vehicle("w"), AssetRef::charge_point("p"));
+    // 00 to 29, now of one and now of the other, and half of them entered.
+    let mut pages: Vec<Vec<_>> = (0..6)
+        .map(|turn| {
+            let (vehicle, point) = if turn % 2 == 0 { ("v", "p") } else { ("w", "q") };
+            (turn * 5..turn * 5 + 5).map(|number| of(number, vehicle, point)).collect()
+        })
+        .collect();
+    // One that is entered and one that waits are of others from now on, and one for a while.
+    pages.extend(
+        [of(0, "w", "q"), of(20, "w", "q"), of(1, "w", "p"), of(1, "v", "p")].map(|moved| vec![moved]),
+    );
+    let mut from = String::new();
+    for (turn, sessions) in (0..).zip(&pages) {
+        let next = format!("page {turn}");
+        write(&stores[turn as usize % 2], part(&all(), &from, &next, sessions, turn)).await;
+        from = next;
+        if turn == 2 {
+            end_run(&stores[0]).await;
+        }
+    }
+    stores[0].verify().await.unwrap();
+    let mut gone = Vec::new();
+    for (store, asset, window) in [
+        (&stores[0], &p, window(0, 2)),
+        (&stores[0], &v, window(2, 4)),
+        (&stores[0], &v, window(0, 100)),
+        (&stores[0], &w, window(5, 8)),
+        (&stores[1], &w, None),
+    ] {
+        let changes = write(store, part(&listing(asset, window), "", "", &[], 20)).await;
+        let ids = changes.vanished.iter().map(|key| key.source_id.parse::<i64>().unwrap());
+        gone.push(ids.collect::<Vec<_>>());
+    }
+    let expected: [Vec<i64>; 5] = [
+        vec![1],
+        vec![2, 3],
+        [4].into_iter().chain(10..15).chain(21..25).collect(),
+        vec![5, 6, 7],
+        [0, 8, 9].into_iter().chain(15..21).chain(25..30).collect(),
+    ];
+    assert_eq!(gone, expected);
+    end_run(&stores[1]).await;
+    stores[0].verify().await.unwrap();
+    let db = Connection::open(&path).unwrap();
+    let runs: i64 = db.query_row("SELECT count(*) FROM asset_runs", [], |row| row.get(0)).unwrap();
+    assert_eq!(runs, 6 * 2 + 6, "of six pages, each of a vehicle and a charge point, and of six moves");
 }
 
 #[tokio::test]

@@ -1,24 +1,29 @@
-//! Which session has a key: from accounts, kinds and identifiers to numbers.
+//! Which session has a key: from accounts, kinds and identifiers to numbers. And what is known of sessions whose keys, and
+//! whose assets, are not entered in their tables yet.
 
-use charging_sessions_core::SessionKey;
+use std::mem;
+
+use charging_sessions_core::{AssetRef, SessionKey};
 use rusqlite::{CachedStatement, Connection, OptionalExtension as _, params};
 
 use super::{
+    Failure,
+    assets::{NewRuns, Run},
     prefixes::{ByPrefix, prefix},
     read::{Read, blob},
 };
 
-/// How many sessions may wait to be entered in `session_keys`. The more of them, the more share a page of it, and the more
-/// memory they and sorting them take: 1.5 MB.
+/// How many sessions may wait to be entered in `session_keys` and `asset_runs`. The more of them, the more share a page of
+/// these, and the more memory they and sorting them take: 1.5 MB.
 const WAITING: usize = 14_336;
 /// How many bytes of a handle tell nearly all apart that wait.
 const BYTES: usize = 4;
 /// How many a handle has.
 const HANDLE: usize = 16;
 
-/// Up to which session `session_keys` has them.
+/// Up to which session they are entered.
 pub(super) fn end(c: &Connection) -> rusqlite::Result<i64> {
-    c.prepare_cached("SELECT session_id FROM session_keys_end")?.query_row([], |row| row.get(0))
+    c.prepare_cached("SELECT session_id FROM sessions_entered")?.query_row([], |row| row.get(0))
 }
 
 /// The number of a session, if it is known.
@@ -75,15 +80,17 @@ pub(super) fn each_handle(
     Ok(())
 }
 
-/// The sessions that `session_keys` does not have yet, as the one who writes knows them from one batch to the next.
+/// The sessions that are not entered yet, as the one who writes knows them from one batch to the next.
 #[derive(Default)]
 pub(super) struct Waiting {
-    /// Up to which session `session_keys` has them.
+    /// Up to which session they are entered.
     end: i64,
     /// The last session that is known here.
     last: i64,
     /// By their handles.
     known: ByPrefix,
+    /// By their assets.
+    runs: NewRuns,
 }
 
 impl Waiting {
@@ -93,16 +100,38 @@ impl Waiting {
         if end != self.end {
             *self = Self { end, last: end, ..Self::default() };
         }
-        each_handle(c, self.last, |id, handle| {
-            self.add(id, handle);
-            Ok(())
-        })
+        let sql = "SELECT id, handle, account_id, vehicle_id, charge_point_id FROM sessions WHERE id > ?";
+        let mut added = c.prepare_cached(sql)?;
+        let mut rows = added.query([self.last])?;
+        while let Some(row) = rows.next()? {
+            let text = |column| row.get_ref(column)?.as_str_or_null().map_err(|_| Failure::Damaged);
+            self.add(row.get(0)?, blob(row, 1)?, row.get(2)?, text(3)?, text(4)?);
+        }
+        Ok(())
     }
 
     /// Adds a session that is new.
-    pub(super) fn add(&mut self, id: i64, handle: &[u8]) {
+    pub(super) fn add(
+        &mut self,
+        id: i64,
+        handle: &[u8],
+        account_id: i64,
+        vehicle: Option<&str>,
+        charge_point: Option<&str>,
+    ) {
         self.known.insert(prefix(handle, BYTES), id);
+        self.runs.add(id, account_id, vehicle, charge_point);
         self.last = id;
+    }
+
+    /// The sessions that may be of an asset, in order and none twice.
+    pub(super) fn of_asset(
+        &self,
+        c: &Connection,
+        account_id: i64,
+        asset: &AssetRef,
+    ) -> rusqlite::Result<Vec<Run>> {
+        self.runs.of(c, account_id, asset)
     }
 
     /// The number of a session, if it is known.
@@ -131,7 +160,7 @@ impl Waiting {
         if self.known.len() < WAITING { Ok(()) } else { self.enter(c) }
     }
 
-    /// Enters them in `session_keys`.
+    /// Enters them.
     pub(super) fn enter(&mut self, c: &Connection) -> rusqlite::Result<()> {
         if self.last == self.end {
             return Ok(());
@@ -140,7 +169,8 @@ impl Waiting {
                    SELECT account_id, kind, source_id, id FROM sessions WHERE id > ? \
                    ORDER BY account_id, kind, source_id";
         c.prepare_cached(sql)?.execute([self.end])?;
-        c.prepare_cached("UPDATE session_keys_end SET session_id = ?")?.execute(params![self.last])?;
+        mem::take(&mut self.runs).enter(c)?;
+        c.prepare_cached("UPDATE sessions_entered SET session_id = ?")?.execute(params![self.last])?;
         *self = Self { end: self.last, last: self.last, ..Self::default() };
         Ok(())
     }

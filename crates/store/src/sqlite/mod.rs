@@ -22,6 +22,7 @@ use crate::{
     SessionStore, Slice, StoredSession, columns::Damaged,
 };
 
+mod assets;
 mod error;
 mod keys;
 mod places;

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use charging_sessions_core::{
-    ChargingSession, Cursor, IssueCode, Payload, RejectedRecord, Relation, SessionKey,
+    AssetKind, ChargingSession, Cursor, IssueCode, Payload, RejectedRecord, Relation, SessionKey,
 };
 use jiff::Timestamp;
 use rusqlite::{
@@ -11,7 +11,7 @@ use rusqlite::{
     types::{FromSql, FromSqlError, FromSqlResult, ValueRef},
 };
 
-use super::{Failure, keys, places};
+use super::{Failure, assets, keys, places};
 use crate::{
     Account, Coverage, Filter, Hash, Quarantined, Reason, Recorded, Revision, RunReport, Slice,
     StoredSession,
@@ -398,17 +398,17 @@ pub(super) fn damage(c: &Connection) -> Read<Option<String>> {
     for (sql, damage) in [
         (
             // Each up to the end stands there, and nothing else does.
-            "SELECT 1 FROM session_keys_end WHERE \
+            "SELECT 1 FROM sessions_entered WHERE \
              (SELECT count(*) FROM sessions s JOIN session_keys k ON k.account_id = s.account_id AND k.kind = s.kind \
-              AND k.source_id = s.source_id AND k.session_id = s.id WHERE s.id <= session_keys_end.session_id) \
-             IS NOT (SELECT count(*) FROM sessions WHERE id <= session_keys_end.session_id) \
+              AND k.source_id = s.source_id AND k.session_id = s.id WHERE s.id <= sessions_entered.session_id) \
+             IS NOT (SELECT count(*) FROM sessions WHERE id <= sessions_entered.session_id) \
              OR (SELECT count(*) FROM session_keys) \
-             IS NOT (SELECT count(*) FROM sessions WHERE id <= session_keys_end.session_id)",
+             IS NOT (SELECT count(*) FROM sessions WHERE id <= sessions_entered.session_id)",
             "a record is not found by its key",
         ),
         (
             "WITH waiting AS (SELECT account_id, kind, source_id FROM sessions \
-             WHERE id > (SELECT session_id FROM session_keys_end)) \
+             WHERE id > (SELECT session_id FROM sessions_entered)) \
              SELECT 1 FROM waiting GROUP BY account_id, kind, source_id HAVING count(*) > 1 \
              UNION ALL SELECT 1 FROM waiting JOIN session_keys USING (account_id, kind, source_id)",
             "two records have the same key",
@@ -426,6 +426,20 @@ pub(super) fn damage(c: &Connection) -> Read<Option<String>> {
     ] {
         if c.prepare(sql)?.exists([])? {
             return Ok(Some(damage.to_owned()));
+        }
+    }
+    let sql = "SELECT id, account_id, vehicle_id, charge_point_id FROM sessions \
+               WHERE id <= (SELECT session_id FROM sessions_entered)";
+    let mut entered = c.prepare(sql)?;
+    let mut rows = entered.query([])?;
+    while let Some(row) = rows.next()? {
+        for (column, kind) in [(2, AssetKind::Vehicle), (3, AssetKind::ChargePoint)] {
+            let asset = row.get_ref(column)?.as_str_or_null().map_err(|_| Failure::Damaged)?;
+            if let Some(asset) = asset
+                && !assets::is_entered(c, row.get(0)?, row.get(1)?, kind, asset)?
+            {
+                return Ok(Some("a record is not found by its vehicle or charge point".to_owned()));
+            }
         }
     }
     // The latest revision of each record has to be there, and to say what its row says.

@@ -81,11 +81,21 @@ CREATE TABLE session_keys (
   PRIMARY KEY (account_id, kind, source_id)
 ) STRICT, WITHOUT ROWID;
 
--- Up to which session that has been done, in one row. Later ones are found by their handles.
-CREATE TABLE session_keys_end (
+-- Sessions by the vehicle and the charge point that they are of, or once were: those from `first_id` to `last_id`, as most
+-- are read one asset after the other. `asset` is the first seven bytes of the SHA-256 of what is called, for instance,
+-- `1 vehicle abc`: the account, the kind, the identifier. Which asset it really is, the session says.
+CREATE TABLE asset_runs (
+  asset    INTEGER NOT NULL,
+  first_id INTEGER NOT NULL,
+  last_id  INTEGER NOT NULL,
+  PRIMARY KEY (asset, first_id)
+) STRICT, WITHOUT ROWID;
+
+-- Up to which session both have been done, in one row. Later ones are found by their handles, or one by one.
+CREATE TABLE sessions_entered (
   session_id INTEGER NOT NULL
 ) STRICT;
-INSERT INTO session_keys_end VALUES (0);
+INSERT INTO sessions_entered VALUES (0);
 
 -- The handles of sessions once more, a row for each batch: of the session `first_id` and of the ones after it, 16 bytes
 -- each. To find one, all are gone through, 16 MB for a million sessions; an index would be written to in as many places

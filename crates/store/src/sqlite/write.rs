@@ -9,14 +9,14 @@ use std::{
 };
 
 use charging_sessions_core::{
-    ChargingSession, Cursor, Detail, Energy, Error, ErrorKind, Interval, Payload, Power, RecordKind,
-    RejectedRecord, SessionKey,
+    AssetKind, ChargingSession, Cursor, Detail, Energy, Error, ErrorKind, Interval, Payload, Power,
+    RecordKind, RejectedRecord, SessionKey,
 };
 use jiff::Timestamp;
 use rusqlite::{CachedStatement, Connection, OptionalExtension as _, ToSql, params, params_from_iter};
 
 use super::{
-    Failure, Hold, SqliteLease, Writing, error,
+    Failure, Hold, SqliteLease, Writing, assets, error,
     keys::{self, Waiting},
     lock,
     places::{self, NewPlaces},
@@ -46,6 +46,15 @@ struct Known {
     content: Hash,
     missing: bool,
     has_intervals: bool,
+}
+
+/// The identifiers of its vehicle and of its charge point.
+fn assets_of(session: &ChargingSession) -> [Option<&str>; 2] {
+    let parties = &session.parties;
+    [
+        parties.vehicle.as_ref().and_then(|vehicle| vehicle.source_id.as_deref()),
+        parties.charge_point.as_ref().and_then(|point| point.source_id.as_deref()),
+    ]
 }
 
 /// An account that may be written to.
@@ -505,7 +514,7 @@ impl Pen<'_> {
         let period = &session.timing.period;
         let zone = session.timing.zone.as_ref().map(|zone| zone.name.as_str());
         let parties = &session.parties;
-        let vehicle = parties.vehicle.as_ref();
+        let [vehicle_id, charge_point_id] = assets_of(session);
         let money = session.costs.cost.as_ref().map(|cost| cost.money);
         let (cost, currency) = split(money);
         let current: [&dyn ToSql; 17] = [
@@ -521,14 +530,15 @@ impl Pen<'_> {
             &session.energy.headline().map(Energy::as_mwh),
             &cost,
             &currency,
-            &vehicle.and_then(|vehicle| vehicle.source_id.as_deref()),
-            &vehicle.and_then(|vehicle| vehicle.name.as_deref()),
-            &parties.charge_point.as_ref().and_then(|point| point.source_id.as_deref()),
+            &vehicle_id,
+            &parties.vehicle.as_ref().and_then(|vehicle| vehicle.name.as_deref()),
+            &charge_point_id,
             &session.place.location.as_ref().and_then(|place| place.label.as_deref()),
             &session.counts(),
         ];
         // Two statements, because that of an upsert takes longer, even where nothing is there to be changed.
         let id = if let Some(known) = known {
+            self.move_asset(known.id, session)?;
             let mut update = self.writing.transaction.prepare_cached(
                 "UPDATE sessions SET revision = ?, revision_id = ?, content = ?, mapping_version = ?, status = ?, \
                  start_us = ?, end_us = ?, zone = ?, local_day = ?, energy_mwh = ?, cost = ?, currency = ?, \
@@ -544,7 +554,7 @@ impl Pen<'_> {
             let handle = key.id();
             self.handles.extend_from_slice(handle.as_bytes());
             let id = self.next_session;
-            self.waiting.add(id, handle.as_bytes());
+            self.waiting.add(id, handle.as_bytes(), self.account_id, vehicle_id, charge_point_id);
             self.next_session += 1;
             let added: [&dyn ToSql; 8] = [
                 &id,
@@ -604,6 +614,23 @@ impl Pen<'_> {
             }
         }
         Ok(id)
+    }
+
+    /// Lets a known session be found by the assets that it is of now.
+    fn move_asset(&self, id: i64, session: &ChargingSession) -> rusqlite::Result<()> {
+        let t = self.writing.transaction;
+        let mut before =
+            t.prepare_cached("SELECT vehicle_id IS ?, charge_point_id IS ? FROM sessions WHERE id = ?")?;
+        let now = assets_of(session);
+        let same: [bool; 2] = before.query_row((now[0], now[1], id), |row| Ok([row.get(0)?, row.get(1)?]))?;
+        for ((kind, asset), same) in
+            [AssetKind::Vehicle, AssetKind::ChargePoint].into_iter().zip(now).zip(same)
+        {
+            if let Some(asset) = asset.filter(|_| !same) {
+                assets::moved(t, id, self.account_id, kind, asset)?;
+            }
+        }
+        Ok(())
     }
 
     /// The record as it is kept, if that is shorter, and the revision that it is packed by.
@@ -773,30 +800,58 @@ impl Pen<'_> {
 
     /// Marks what did not come since the listing of a slice began.
     fn vanish(&mut self, slice: &Slice, began: i64) -> Written<()> {
+        let t = self.writing.transaction;
+        let window = slice.window.map(|window| (to_us(window.from()), to_us(window.until())));
+        let runs = match &slice.asset {
+            Some(asset) => {
+                let runs = self.waiting.of_asset(t, self.account_id, asset)?;
+                let count: i64 = runs.iter().map(|(first, last)| last - first + 1).sum();
+                // Whichever is shorter: the sessions of the asset, or those of the window.
+                let shorter = match window {
+                    Some((from, until)) => t
+                        .prepare_cached(
+                            "SELECT 1 FROM sessions WHERE account_id = ? AND start_us >= ? AND start_us < ? \
+                             LIMIT 1 OFFSET ?",
+                        )?
+                        .exists((self.account_id, from, until, count))?,
+                    None => true,
+                };
+                shorter.then_some(runs)
+            }
+            None => None,
+        };
         let mut sql = String::from(
             "SELECT s.id, s.revision, s.revision_id, s.content, s.source_id FROM sessions s \
-             WHERE s.account_id = ? AND s.kind = ? AND s.seen < ? AND s.missing_us IS NULL",
+             WHERE s.kind = ? AND s.seen < ? AND s.missing_us IS NULL",
         );
-        if slice.window.is_some() {
-            sql.push_str(" AND s.start_us >= ? AND s.start_us < ?");
+        // Only by their numbers, where these are known.
+        sql.push_str(if runs.is_some() { " AND +s.account_id = ?" } else { " AND s.account_id = ?" });
+        if window.is_some() {
+            let start = if runs.is_some() { "+s.start_us" } else { "s.start_us" };
+            sql.push_str(&format!(" AND {start} >= ? AND {start} < ?"));
         }
         if let Some(asset) = &slice.asset {
             sql.push_str(&format!(" AND s.{} = ?", asset_column(asset.kind)));
         }
-        sql.push_str(" ORDER BY s.source_id");
+        if runs.is_some() {
+            sql.push_str(" AND s.id >= ? AND s.id <= ?");
+        }
+        let runs = runs.map_or_else(|| vec![None], |runs| runs.into_iter().map(Some).collect());
+        let mut found = t.prepare_cached(&sql)?;
         for kind in distinct(&slice.kinds) {
-            let mut values: Vec<Box<dyn ToSql>> =
-                vec![Box::new(self.account_id), Box::new(kind.as_str()), Box::new(began)];
-            if let Some(window) = slice.window {
-                values.push(Box::new(to_us(window.from())));
-                values.push(Box::new(to_us(window.until())));
-            }
-            if let Some(asset) = &slice.asset {
-                values.push(Box::new(asset.id.clone()));
-            }
-            let mut found = self.writing.transaction.prepare_cached(&sql)?;
-            let gone: Vec<(Known, String)> = found
-                .query_map(params_from_iter(values), |row| {
+            let mut gone: Vec<(String, Known)> = Vec::new();
+            for run in &runs {
+                let word = kind.as_str();
+                let mut values: Vec<&dyn ToSql> = vec![&word, &began, &self.account_id];
+                if let Some((from, until)) = &window {
+                    values.extend([from as &dyn ToSql, until]);
+                }
+                values.extend(slice.asset.iter().map(|asset| &asset.id as &dyn ToSql));
+                if let Some((first, last)) = run {
+                    values.extend([first as &dyn ToSql, last]);
+                }
+                let mut rows = found.query(&*values)?;
+                while let Some(row) = rows.next()? {
                     let known = Known {
                         id: row.get(0)?,
                         revision: row.get(1)?,
@@ -805,10 +860,11 @@ impl Pen<'_> {
                         missing: false,
                         has_intervals: false,
                     };
-                    Ok((known, row.get(4)?))
-                })?
-                .collect::<Result<_, _>>()?;
-            for (known, source_id) in gone {
+                    gone.push((row.get(4)?, known));
+                }
+            }
+            gone.sort_by(|(one, _), (other, _)| one.cmp(other));
+            for (source_id, known) in gone {
                 self.repeat(&known, Reason::Vanished, Some(self.at_us))?;
                 let Account { provider, account } = self.account;
                 self.changes.vanished.push(SessionKey::new(*provider, account.clone(), kind, source_id));
