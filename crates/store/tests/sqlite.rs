@@ -374,6 +374,85 @@ async fn payloads_are_kept_once_also_when_there_are_many() {
 }
 
 #[tokio::test]
+async fn the_log_is_copied_into_the_file_while_the_store_is_open() {
+    const MIB: u64 = 1 << 20;
+    let (_folder, path) = scratch();
+    let store = SqliteStore::open(&path).unwrap();
+    let lease = store.begin(&home(), at(0)).await.unwrap();
+    let log = path.with_file_name("sessions.db-wal");
+    let size = |path: &Path| fs::metadata(path).unwrap().len();
+    // What cannot be packed.
+    let mut state = 1_u64;
+    let mut bytes: Vec<u8> = (0..MIB)
+        .map(|_| {
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            state as u8
+        })
+        .collect();
+    let mut largest = 0;
+    for number in 0..160 {
+        let mut session = session(&number.to_string(), 0);
+        bytes[0] = number as u8;
+        session.provenance.payload = Some(Payload::from(bytes.clone()));
+        store.commit(&*lease, part(&all(), "", "", &[session], number)).await.unwrap();
+        largest = largest.max(size(&log));
+    }
+    assert!(size(&path) > 64 * MIB, "{} MiB", size(&path) / MIB);
+    assert!(largest < 128 * MIB, "{} MiB", largest / MIB);
+    store.verify().await.unwrap();
+}
+
+#[tokio::test]
+async fn what_another_one_has_written_is_known() {
+    let (_folder, path) = scratch();
+    let stores = [SqliteStore::open(&path).unwrap(), SqliteStore::open(&path).unwrap()];
+    let count = || {
+        let db = Connection::open(&path).unwrap();
+        let count = |table| {
+            let sql = format!("SELECT count(*) FROM {table}");
+            db.query_row(&sql, [], |row| row.get::<_, i64>(0)).unwrap()
+        };
+        ["sessions", "payloads", "new_payload_places"].map(count)
+    };
+    let mut from = String::new();
+    // Who writes, which bytes, under which names, and what there is afterwards. The second one merges places that the
+    // first one has in memory, and enters keys that wait with the first one.
+    for (turn, (store, numbers, name, expected)) in [
+        (0, 0..5000, "a", [5000, 5000, 1]),
+        (1, 5000..9000, "a", [9000, 9000, 0]),
+        (0, 0..9000, "b", [18_000, 9000, 0]),
+        (0, 9000..9100, "a", [18_100, 9100, 1]),
+        (1, 9050..9200, "b", [18_250, 9200, 2]),
+        (0, 0..9100, "a", [18_250, 9200, 2]),
+        (1, 9100..9200, "a", [18_350, 9200, 2]),
+        (0, 9200..18_000, "a", [27_150, 18_000, 0]),
+        (0, 0..1, "a", [27_150, 18_000, 0]),
+        (1, 18_000..26_200, "a", [35_350, 26_200, 0]),
+        (0, 18_000..18_100, "b", [35_450, 26_200, 0]),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let sessions: Vec<_> = numbers
+            .map(|number| {
+                let mut session = session(&format!("{name} {number}"), 0);
+                session.provenance.payload = Some(Payload::from(format!("{{\"number\": {number}}}")));
+                session
+            })
+            .collect();
+        let next = turn.to_string();
+        let lease = stores[store].begin(&home(), at(0)).await.unwrap();
+        stores[store].commit(&*lease, part(&all(), &from, &next, &sessions, 1)).await.unwrap();
+        drop(lease);
+        assert_eq!(count(), expected, "{turn}");
+        from = next;
+    }
+    stores[0].verify().await.unwrap();
+}
+
+#[tokio::test]
 async fn records_are_found_whether_their_keys_wait_or_not() {
     let (_folder, path) = scratch();
     // Two that write to the same file, and so learn of what the other one does.

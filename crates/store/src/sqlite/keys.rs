@@ -11,15 +11,23 @@ use super::{
     assets::{NewRuns, Run},
     prefixes::{ByPrefix, prefix},
     read::{Read, blob},
+    sieve::Sieve,
 };
 
 /// How many sessions may wait to be entered in `session_keys` and `asset_runs`. The more of them, the more share a page of
 /// these, and the more memory they and sorting them take: 1.5 MB.
 const WAITING: usize = 14_336;
+/// Which part of those that are entered may wait, if that is more: else hardly two of them would share a page.
+pub(super) const PART: usize = 32;
 /// How many bytes of a handle tell nearly all apart that wait.
 const BYTES: usize = 4;
 /// How many a handle has.
 const HANDLE: usize = 16;
+
+/// What is in the sieve of a session.
+fn sifted(handle: &[u8]) -> u64 {
+    prefix(handle, 7).cast_unsigned()
+}
 
 /// Up to which session they are entered.
 pub(super) fn end(c: &Connection) -> rusqlite::Result<i64> {
@@ -91,6 +99,8 @@ pub(super) struct Waiting {
     known: ByPrefix,
     /// By their assets.
     runs: NewRuns,
+    /// All sessions up to the last one, by their handles.
+    all: Sieve,
 }
 
 impl Waiting {
@@ -107,7 +117,12 @@ impl Waiting {
             let text = |column| row.get_ref(column)?.as_str_or_null().map_err(|_| Failure::Damaged);
             self.add(row.get(0)?, blob(row, 1)?, row.get(2)?, text(3)?, text(4)?);
         }
-        Ok(())
+        self.all.renew(usize::try_from(self.last).unwrap_or_default(), |all| {
+            each_handle(c, 0, |_, handle| {
+                all.add(sifted(handle));
+                Ok(())
+            })
+        })
     }
 
     /// Adds a session that is new.
@@ -120,6 +135,7 @@ impl Waiting {
         charge_point: Option<&str>,
     ) {
         self.known.insert(prefix(handle, BYTES), id);
+        self.all.add(sifted(handle));
         self.runs.add(id, account_id, vehicle, charge_point);
         self.last = id;
     }
@@ -136,28 +152,32 @@ impl Waiting {
 
     /// The number of a session, if it is known.
     pub(super) fn find(
-        &self,
+        &mut self,
         c: &Connection,
         entered: &mut CachedStatement<'_>,
         account_id: i64,
         key: &SessionKey,
     ) -> rusqlite::Result<Option<i64>> {
-        if self.last > self.end {
-            for id in self.known.of(prefix(key.id().as_bytes(), BYTES)) {
-                if is_of(c, id, account_id, key)? {
-                    return Ok(Some(id));
-                }
-            }
-        }
-        if self.end == 0 {
+        let handle = key.id();
+        if self.all.lacks(sifted(handle.as_bytes())) {
             return Ok(None);
         }
-        read_entered(entered, account_id, key)
+        for id in self.known.of(prefix(handle.as_bytes(), BYTES)) {
+            if is_of(c, id, account_id, key)? {
+                return Ok(Some(id));
+            }
+        }
+        let found = if self.end == 0 { None } else { read_entered(entered, account_id, key)? };
+        if found.is_none() {
+            self.all.searched_in_vain();
+        }
+        Ok(found)
     }
 
     /// Enters them, if there are many.
     pub(super) fn enter_many(&mut self, c: &Connection) -> rusqlite::Result<()> {
-        if self.known.len() < WAITING { Ok(()) } else { self.enter(c) }
+        let entered = usize::try_from(self.end).unwrap_or_default();
+        if self.known.len() < WAITING.max(entered / PART) { Ok(()) } else { self.enter(c) }
     }
 
     /// Enters them.
@@ -171,7 +191,7 @@ impl Waiting {
         c.prepare_cached(sql)?.execute([self.end])?;
         mem::take(&mut self.runs).enter(c)?;
         c.prepare_cached("UPDATE sessions_entered SET session_id = ?")?.execute(params![self.last])?;
-        *self = Self { end: self.last, last: self.last, ..Self::default() };
+        *self = Self { end: self.last, last: self.last, all: mem::take(&mut self.all), ..Self::default() };
         Ok(())
     }
 }

@@ -25,16 +25,18 @@ use crate::{
 mod assets;
 mod error;
 mod keys;
+mod log;
 mod places;
 mod prefixes;
 mod prepare;
 mod read;
 mod schema;
+mod sieve;
 mod write;
 
 /// Page cache of the connection that writes. Most of what a sync takes in memory, and of little use beyond this: what is
 /// not in it is in the cache of the system.
-const WRITER_CACHE_KIB: u32 = 4 * 1024;
+const WRITER_CACHE_KIB: u32 = 2 * 1024;
 /// Page cache of each connection that reads.
 const READER_CACHE_KIB: u32 = 4 * 1024;
 /// How many readers work at once; more wait.
@@ -63,6 +65,7 @@ struct Shared {
     /// Idle connections. Closed before the writer: the last connection folds the `-wal` into the file, and one that may
     /// only read cannot.
     readers: Mutex<Vec<Connection>>,
+    copier: log::Copier,
     /// `None` if the store was opened for reading only.
     writer: Option<Mutex<Writer>>,
     permits: Arc<Semaphore>,
@@ -74,6 +77,7 @@ struct Shared {
 struct Writer {
     connection: Connection,
     waiting: keys::Waiting,
+    places: places::Places,
 }
 
 impl fmt::Debug for SqliteStore {
@@ -104,6 +108,7 @@ impl SqliteStore {
         let mut writer = connect(path, flags, WRITER_CACHE_KIB).map_err(sqlite)?;
         schema::migrate(&mut writer, Some(path))?;
         schema::configure_writer(&writer).map_err(sqlite)?;
+        log::watch(&writer);
         // Two names of one file share their locks.
         let path = path.canonicalize().unwrap_or_else(|_| path.to_owned());
         Ok(Self::new(Some(path), Some(writer)))
@@ -164,9 +169,12 @@ impl SqliteStore {
     fn new(path: Option<PathBuf>, writer: Option<Connection>) -> Self {
         let shared = Shared {
             path,
-            writer: writer
-                .map(|connection| Mutex::new(Writer { connection, waiting: keys::Waiting::default() })),
+            writer: writer.map(|connection| {
+                let (waiting, places) = (keys::Waiting::default(), places::Places::default());
+                Mutex::new(Writer { connection, waiting, places })
+            }),
             readers: Mutex::default(),
+            copier: log::Copier::default(),
             permits: Arc::new(Semaphore::new(READERS)),
             held: Arc::default(),
         };
@@ -186,16 +194,24 @@ impl SqliteStore {
                 return Err(error::storage(path, "was opened for reading only; open it for writing"));
             };
             let sqlite = |e| error::sqlite(path, e);
-            let Writer { connection, waiting } = &mut *lock(writer);
+            let Writer { connection, waiting, places } = &mut *lock(writer);
             // Taking the lock first means that nothing can change between what is read and what is written.
             let transaction =
                 connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(sqlite)?;
             // Of a write that is undone nothing is known afterwards.
-            let known = RefCell::new(mem::take(waiting));
-            let writing = Writing { transaction: &transaction, shared, zone: &store.zone, waiting: &known };
+            let now_waiting = RefCell::new(mem::take(waiting));
+            let now_places = RefCell::new(mem::take(places));
+            let writing = Writing {
+                transaction: &transaction,
+                shared,
+                zone: &store.zone,
+                waiting: &now_waiting,
+                places: &now_places,
+            };
             let result = work(&writing).map_err(|failure| failure.at(path))?;
             transaction.commit().map_err(sqlite)?;
-            *waiting = known.into_inner();
+            (*waiting, *places) = (now_waiting.into_inner(), now_places.into_inner());
+            log::committed(shared);
             Ok(result)
         })
         .await
@@ -302,6 +318,7 @@ struct Writing<'a> {
     shared: &'a Shared,
     zone: &'a TimeZone,
     waiting: &'a RefCell<keys::Waiting>,
+    places: &'a RefCell<places::Places>,
 }
 
 /// The right to write, with what holds it.

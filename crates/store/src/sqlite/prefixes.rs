@@ -34,6 +34,10 @@ impl ByPrefix {
         self.known.get(&prefix).copied().into_iter().chain(alike)
     }
 
+    pub(super) fn prefixes(&self) -> impl Iterator<Item = i64> {
+        self.known.keys().copied().chain(self.alike.iter().map(|(prefix, _)| *prefix))
+    }
+
     /// All prefixes with their rows, in their order.
     pub(super) fn in_order(self) -> Vec<(i64, i64)> {
         let mut all: Vec<_> = self.known.into_iter().chain(self.alike).collect();

@@ -373,7 +373,9 @@ pub(super) fn damage(c: &Connection) -> Read<Option<String>> {
         let (table, of): (String, String) = (row.get(0)?, row.get(2)?);
         return Ok(Some(format!("a row of {table} belongs to none of {of}")));
     }
-    let new_places = places::NewPlaces::load(c)?;
+    let mut places = places::Places::default();
+    let last = c.query_row("SELECT coalesce(max(id), 0) FROM payloads", [], |row| row.get(0))?;
+    places.refresh(c, last)?;
     let mut payloads = c.prepare("SELECT size, bytes, dictionary_id, hash, id FROM payloads")?;
     let mut rows = payloads.query([])?;
     while let Some(row) = rows.next()? {
@@ -382,7 +384,7 @@ pub(super) fn damage(c: &Connection) -> Read<Option<String>> {
             return Ok(Some("bytes that were received are others now".to_owned()));
         }
         let hash = row.get(3)?;
-        if new_places.find(c, &hash)? != Some(row.get(4)?) {
+        if places.find(c, &hash)? != Some(row.get(4)?) {
             return Ok(Some("bytes that were received are not found by their hash".to_owned()));
         }
     }

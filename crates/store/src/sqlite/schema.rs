@@ -54,9 +54,7 @@ pub(super) fn configure_writer(connection: &Connection) -> rusqlite::Result<()> 
         }
         std::thread::sleep(Duration::from_millis(10));
     }
-    connection.pragma_update(None, "synchronous", "NORMAL")?;
-    // 32 MiB: a large read in is not held up by copying its pages back each few commits.
-    connection.pragma_update(None, "wal_autocheckpoint", 4096)
+    connection.pragma_update(None, "synchronous", "NORMAL")
 }
 
 /// Which version of ours the file has; 0 if it is empty.

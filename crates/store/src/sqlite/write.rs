@@ -19,7 +19,7 @@ use super::{
     Failure, Hold, SqliteLease, Writing, assets, error,
     keys::{self, Waiting},
     lock,
-    places::{self, NewPlaces},
+    places::{self, Places},
     prepare::{self, Kept, Outlook, Prepared},
     read::{self, Records},
 };
@@ -89,8 +89,7 @@ struct Pen<'a> {
     first_revision: i64,
     next_revision: i64,
     next_payload: i64,
-    /// `None` until a payload is looked for.
-    places: Option<NewPlaces>,
+    places: RefMut<'a, Places>,
     packer: Packer,
     /// The first payload that was kept: its number, and what packs those that are like it.
     payload_example: Option<(i64, Packer)>,
@@ -222,6 +221,8 @@ impl Writing<'_> {
             .query_row([], |row| Ok([row.get(0)?, row.get(1)?, row.get(2)?]))?;
         let mut waiting = self.waiting.borrow_mut();
         waiting.refresh(self.transaction)?;
+        let mut places = self.places.borrow_mut();
+        places.refresh(self.transaction, next_payload - 1)?;
         let packer = Packer::new().ok_or_else(|| misuse("there is no memory left to compress with"))?;
         Ok(Pen {
             writing: self,
@@ -237,7 +238,7 @@ impl Writing<'_> {
             first_revision: next_revision,
             next_revision,
             next_payload,
-            places: None,
+            places,
             packer,
             payload_example: None,
             record_example,
@@ -693,11 +694,7 @@ impl Pen<'_> {
     fn keep(&mut self, payload: &Payload, hash: &Hash, packed: Option<Vec<u8>>) -> Written<i64> {
         let plain = payload.as_bytes();
         let t = self.writing.transaction;
-        let places = match &mut self.places {
-            Some(places) => places,
-            None => self.places.insert(NewPlaces::load(t)?),
-        };
-        if let Some(id) = places.find(t, hash)? {
+        if let Some(id) = self.places.find(t, hash)? {
             return Ok(id);
         }
         let (dictionary_id, packed) = match &mut self.payload_example {
@@ -710,7 +707,7 @@ impl Pen<'_> {
         self.next_payload += 1;
         let row = params![id, hash.as_bytes(), plain.len() as i64, dictionary_id, bytes];
         self.statements.insert_payload.execute(row)?;
-        places.add(hash, id);
+        self.places.add(hash, id);
         if self.payload_example.is_none() {
             // Records of one page are alike.
             self.payload_example = Packer::like(plain).map(|packer| (id, packer));
@@ -721,9 +718,7 @@ impl Pen<'_> {
     /// Writes down what is kept of the batch as a whole.
     fn finish(mut self) -> Written<Changes> {
         let Writing { transaction, .. } = self.writing;
-        if let Some(places) = self.places {
-            places.store(transaction)?;
-        }
+        self.places.store(transaction)?;
         if !self.handles.is_empty() {
             let sql = "INSERT INTO handles (first_id, handles) VALUES (?, ?)";
             self.writing.run(sql, params![self.first_session, self.handles])?;
