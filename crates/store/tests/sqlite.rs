@@ -504,7 +504,7 @@ async fn records_are_found_whether_their_keys_wait_or_not() {
 }
 
 #[tokio::test]
-async fn what_vanishes_of_an_asset_is_found_whether_it_waits_or_has_moved() {
+async fn what_is_of_an_asset_is_found_whether_it_waits_or_has_moved() {
     let (_folder, path) = scratch();
     // Two that write to the same file, and so learn of what the other one does.
     let stores = [SqliteStore::open(&path).unwrap(), SqliteStore::open(&path).unwrap()];
@@ -541,6 +541,22 @@ async fn what_vanishes_of_an_asset_is_found_whether_it_waits_or_has_moved() {
         }
     }
     stores[0].verify().await.unwrap();
+    let of_v: Vec<_> = (1..5).chain(10..15).chain(21..25).collect();
+    let of_w: Vec<_> = [0].into_iter().chain(5..10).chain(15..21).chain(25..30).collect();
+    for (asset, expected) in [(&v, &of_v), (&p, &of_v), (&w, &of_w), (&AssetRef::vehicle("p"), &vec![])] {
+        let (mut after, mut found) = (None, Vec::new());
+        loop {
+            let mut filter = Filter::default();
+            filter.asset = Some(asset.clone());
+            let page = stores[1].sessions(&filter, after.as_ref(), 4).await.unwrap();
+            after = page.last().map(|row| row.session.key().clone());
+            found.extend(page.iter().map(|row| row.session.key().source_id.parse::<i64>().unwrap()));
+            if page.len() < 4 {
+                break;
+            }
+        }
+        assert_eq!(&found, expected, "{asset:?}");
+    }
     let mut gone = Vec::new();
     for (store, asset, window) in [
         (&stores[0], &p, window(0, 2)),

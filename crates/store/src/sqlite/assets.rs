@@ -78,6 +78,24 @@ impl NewRuns {
     }
 }
 
+/// The most sessions of an asset that are rather read all, and put in order, than found in the order of all.
+const FEW: i64 = 4096;
+
+/// The sessions that may be of this asset and are entered, in order and none twice, unless there are many.
+pub(super) fn of_few(
+    c: &Connection,
+    account_id: i64,
+    asset: &AssetRef,
+) -> rusqlite::Result<Option<Vec<Run>>> {
+    let runs = NewRuns::default().of(c, account_id, asset)?;
+    Ok((count(&runs) <= FEW).then_some(runs))
+}
+
+/// How many sessions there are in these runs.
+pub(super) fn count(runs: &[Run]) -> i64 {
+    runs.iter().map(|(first, last)| last - first + 1).sum()
+}
+
 /// Enters a session that is of this asset now, and was of another one before.
 pub(super) fn moved(
     c: &Connection,

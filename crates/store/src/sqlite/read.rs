@@ -201,7 +201,7 @@ fn sessions_of(
     limit: usize,
 ) -> Read<Vec<StoredSession>> {
     // `keys` has the kind and the identifier.
-    let select = |tables: &str, condition: &str, parts: [i64; 2], keys: &str| {
+    let select = |tables: &str, condition: &str, parts: &[i64], keys: &str| {
         let mut sql = stored_from(tables);
         let mut values: Vec<Box<dyn ToSql>> = Vec::new();
         let mut add = |text: &str, parts: Vec<Box<dyn ToSql>>| {
@@ -209,7 +209,7 @@ fn sessions_of(
             sql.push_str(text);
             values.extend(parts);
         };
-        add(condition, parts.into_iter().map(|part| Box::new(part) as _).collect());
+        add(condition, parts.iter().map(|part| Box::new(*part) as _).collect());
         if let Some(key) = after {
             let parts: Vec<Box<dyn ToSql>> =
                 vec![Box::new(key.kind.as_str()), Box::new(key.source_id.clone())];
@@ -240,15 +240,29 @@ fn sessions_of(
     };
     if filter.window.is_some() && after.is_none() {
         // What starts in a window is found by its start, and is seldom more than is asked for.
-        return select("sessions s", "s.account_id = ? AND s.id > ?", [account_id, 0], "s");
+        return select("sessions s", "s.account_id = ? AND s.id > ?", &[account_id, 0], "s");
     }
     let end = keys::end(c)?;
-    let entered = "session_keys k CROSS JOIN sessions s ON s.id = k.session_id";
-    let mut found = select(entered, "k.account_id = ? AND s.id <= ?", [account_id, end], "k")?;
     // By their numbers, and not by any index of the account: these are few.
-    let mut waiting = select("sessions s", "+s.account_id = ? AND s.id > ?", [account_id, end], "s")?;
-    if !waiting.is_empty() {
-        found.append(&mut waiting);
+    let numbered = |first: i64, last: i64| {
+        select("sessions s", "+s.account_id = ? AND s.id >= ? AND s.id <= ?", &[account_id, first, last], "s")
+    };
+    let of_asset = filter.asset.as_ref().map(|asset| assets::of_few(c, account_id, asset)).transpose()?;
+    let (mut found, mut in_order) = match of_asset.flatten() {
+        Some(runs) => {
+            let runs = runs.into_iter().filter(|(first, _)| *first <= end);
+            let found = runs.map(|(first, last)| numbered(first, last.min(end))).collect::<Read<Vec<_>>>()?;
+            (found.concat(), false)
+        }
+        None => {
+            let entered = "session_keys k CROSS JOIN sessions s ON s.id = k.session_id";
+            (select(entered, "k.account_id = ? AND s.id <= ?", &[account_id, end], "k")?, true)
+        }
+    };
+    let mut waiting = numbered(end + 1, i64::MAX)?;
+    in_order &= waiting.is_empty();
+    found.append(&mut waiting);
+    if !in_order {
         found.sort_by(|a, b| {
             let [a, b] = [a, b].map(|stored| stored.session.key());
             (a.kind.as_str(), &a.source_id).cmp(&(b.kind.as_str(), &b.source_id))

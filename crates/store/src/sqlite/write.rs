@@ -800,7 +800,7 @@ impl Pen<'_> {
         let runs = match &slice.asset {
             Some(asset) => {
                 let runs = self.waiting.of_asset(t, self.account_id, asset)?;
-                let count: i64 = runs.iter().map(|(first, last)| last - first + 1).sum();
+                let count = assets::count(&runs);
                 // Whichever is shorter: the sessions of the asset, or those of the window.
                 let shorter = match window {
                     Some((from, until)) => t
