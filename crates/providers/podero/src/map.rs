@@ -44,7 +44,6 @@ type Record = Decodable<wire::SessionItem>;
 
 #[derive(Deserialize)]
 struct Envelope<'a> {
-    #[serde(borrow)]
     total: Option<&'a RawValue>,
     #[serde(borrow)]
     items: RawRecords<'a>,
