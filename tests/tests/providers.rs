@@ -208,7 +208,6 @@ fn der_connect_fields() -> Vec<(&'static str, String)> {
         let page = block(source.fetch_assets(None));
         json!({"read": page.is_ok(), "next": page.ok().and_then(|page| page.next).is_some()})
     };
-    let pages = [link[0], ("pageSize", "How many were asked for; what counts is how many came.")];
     let details = [
         ("parentId", "How entities belong together; feeds no core field."),
         ("lastSeen", "About the entity of now, not the session."),
@@ -223,10 +222,7 @@ fn der_connect_fields() -> Vec<(&'static str, String)> {
                 envelope(&json!({"data": [], "links": links, "meta": {"continuationToken": "more"}}))
             }),
         ),
-        (
-            "Meta of a page",
-            schemas.table("Meta", &pages, |meta| envelope(&json!({"data": [], "meta": meta}))),
-        ),
+        ("Meta of a page", schemas.table("Meta", &[], |meta| envelope(&json!({"data": [], "meta": meta})))),
     ]
 }
 

@@ -7,8 +7,7 @@ mod common;
 
 use std::{
     collections::BTreeMap,
-    env, fs,
-    io::{self, Read as _},
+    env, fs, io,
     net::SocketAddr,
     path::Path,
     process::{Child, Command, Stdio},
@@ -20,10 +19,13 @@ use std::{
 };
 
 use charging_sessions_store::{Filter, SessionStore as _, SqliteStore};
-use charging_sessions_testkit::sandbox::{
-    Running,
-    bulk::Bulk,
-    ev_energy::{EvEnergySandbox, Mutation},
+use charging_sessions_testkit::{
+    hostile::peak_memory,
+    sandbox::{
+        Running,
+        bulk::Bulk,
+        ev_energy::{EvEnergySandbox, Mutation},
+    },
 };
 use common::{Ran, program, run_beside};
 use serde_json::{Value, json};
@@ -285,14 +287,6 @@ async fn a_full_disk_is_a_sentence_and_the_store_stays_whole() {
     healthy(&home).await;
 }
 
-/// The most memory that a process has had resident, in megabytes.
-fn peak(child: &Child) -> Option<f64> {
-    let mut status = String::new();
-    fs::File::open(format!("/proc/{}/status", child.id())).ok()?.read_to_string(&mut status).ok()?;
-    let line = status.lines().find(|line| line.starts_with("VmHWM:"))?;
-    line.split_whitespace().nth(1)?.parse::<f64>().ok().map(|kilobytes| kilobytes / 1024.0)
-}
-
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "takes minutes; cargo xtask endurance runs it"]
 async fn memory_does_not_grow_with_the_number_of_sessions() {
@@ -310,7 +304,8 @@ async fn memory_does_not_grow_with_the_number_of_sessions() {
             let mut child = command(&home, &arguments).stdout(Stdio::piped()).spawn().unwrap();
             let mut most: f64 = 0.0;
             let status = loop {
-                most = most.max(peak(&child).unwrap_or_default());
+                let peak = peak_memory(child.id()).unwrap_or_default();
+                most = most.max(peak as f64 / f64::from(1 << 20));
                 match child.try_wait().unwrap() {
                     Some(status) => break status,
                     None => tokio::time::sleep(Duration::from_millis(20)).await,

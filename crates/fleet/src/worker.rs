@@ -317,8 +317,11 @@ impl Worker {
         let mut client = self.fleet.client().await?;
         let (buried, freed) = async {
             let t = client.transaction().await?;
-            let sql = "SELECT pg_try_advisory_xact_lock($1)";
-            if !t.query_one(sql, &[&(self.fleet.lock ^ 1)]).await?.try_get::<_, bool>(0)? {
+            // A worker that is stopped in here must not keep the others from it for longer than it may answer nobody.
+            let sql = "SELECT pg_try_advisory_xact_lock($1), \
+                       set_config('idle_in_transaction_session_timeout', $2, true)";
+            let idle = LEASE.as_millis().to_string();
+            if !t.query_one(sql, &[&(self.fleet.lock ^ 1), &idle]).await?.try_get::<_, bool>(0)? {
                 return Ok((0, 0));
             }
             let buried = self.bury(&t).await?;

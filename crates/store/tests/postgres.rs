@@ -10,18 +10,20 @@ use std::{
         Arc,
         atomic::{AtomicU32, Ordering},
     },
+    time::Duration,
 };
 
-use charging_sessions_core::{ErrorKind, Result, Zone, ZoneSource};
+use charging_sessions_core::{AssetRef, ChargePoint, ErrorKind, Result, Vehicle, Zone, ZoneSource};
 use charging_sessions_store::{Batch, Filter, PostgresOptions, PostgresStore, SessionStore, Slice};
 use futures_util::future::join_all;
 use jiff::{Timestamp, tz::TimeZone};
 use server::{address, client, text};
-use suite::{account, all, at, home, page, part, session};
+use suite::{account, all, at, home, key, page, part, session, window};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::{TcpListener, TcpStream},
 };
+use tokio_postgres::Client;
 
 #[path = "common/server.rs"]
 mod server;
@@ -489,7 +491,7 @@ async fn a_page_costs_a_handful_of_round_trips_however_long_it_is() {
     let lease = store.begin(&home(), at(0)).await.unwrap();
     let records = |number: i64| -> Vec<_> {
         let related = |mut session: charging_sessions_core::ChargingSession| {
-            session.identity.parent = Some(suite::key("parent"));
+            session.identity.parent = Some(key("parent"));
             session
         };
         (0..number).map(|it| related(session(&format!("{number}-{it}"), it))).collect()
@@ -509,6 +511,76 @@ async fn a_page_costs_a_handful_of_round_trips_however_long_it_is() {
     // A long answer may be read while a long question is still sent, which counts twice.
     assert!(costs.iter().all(|cost| *cost <= 8), "{costs:?}");
     assert!(costs.iter().all(|cost| *cost >= 3), "{costs:?}");
+}
+
+/// How many rows of the table of sessions were read, once the server knows of so many that were written anew.
+async fn rows_read(admin: &Client, schema: &str, updated: u64) -> i64 {
+    let sql = "SELECT n_tup_upd, seq_tup_read + idx_tup_fetch FROM pg_stat_user_tables \
+               WHERE schemaname = $1 AND relname = 'sessions'";
+    let counted = async {
+        loop {
+            let row = admin.query_one(sql, &[&schema]).await.unwrap();
+            if row.get::<_, i64>(0) == i64::try_from(updated).unwrap() {
+                return row.get(1);
+            }
+        }
+    };
+    // A server says what a connection has done when that ends, or a second later.
+    tokio::time::timeout(Duration::from_secs(60), counted).await.expect("the statistics of the server")
+}
+
+#[tokio::test]
+#[ignore = "needs a PostgreSQL server; cargo xtask ci starts one"]
+async fn what_is_read_to_write_does_not_grow_with_the_account_nor_wait_for_statistics() {
+    const ASSETS: i64 = 400;
+    const EACH: i64 = 10;
+    let (schema, admin) = (scratch(), client().await);
+    let connect = async || PostgresStore::connect(options(&schema).connections(1)).await.unwrap();
+    let store = connect().await;
+    for table in ["sessions", "revisions"] {
+        let sql = format!("ALTER TABLE {schema}.{table} SET (autovacuum_enabled = off)");
+        admin.batch_execute(&sql).await.unwrap();
+    }
+    let slice = |asset: AssetRef, window| Slice { window, asset: Some(asset), kinds: all().kinds };
+    let of = |asset: i64| -> Vec<_> {
+        let of_asset = |number: i64| {
+            let mut session = session(&format!("{asset}-{number}"), number);
+            session.parties.vehicle = Some(Vehicle::of(format!("v{asset}")));
+            session.parties.charge_point = Some(ChargePoint::of(format!("p{asset}")));
+            session
+        };
+        (0..EACH).map(of_asset).collect()
+    };
+    let list = async |store: &PostgresStore, slice: Slice, asset: i64| {
+        let lease = store.begin(&home(), at(0)).await.unwrap();
+        let mut batch = Batch::new(slice, None, at(1));
+        batch.sessions = of(asset);
+        store.commit(&*lease, batch).await.unwrap()
+    };
+    let lease = store.begin(&home(), at(0)).await.unwrap();
+    let sessions: Vec<_> = (0..ASSETS).flat_map(of).collect();
+    store.commit(&*lease, page(&sessions, 1)).await.unwrap();
+    drop(lease);
+    // A connection that wrote and ends says so at once.
+    let end = async |store: PostgresStore| {
+        store.session(&key("0-0")).await.unwrap().unwrap();
+        drop(store);
+    };
+    let touched = async |store: &PostgresStore| {
+        let changes = list(store, slice(AssetRef::charge_point("p7"), window(0, 1_000_000)), 7).await;
+        assert_eq!((changes.unchanged, changes.vanished.len()), (EACH as u64, 0));
+    };
+    touched(&store).await;
+    end(store).await;
+    let before = rows_read(&admin, &schema, EACH as u64).await;
+    let store = connect().await;
+    touched(&store).await;
+    let changes = list(&store, slice(AssetRef::vehicle("v3"), None), 3).await;
+    assert_eq!((changes.unchanged, changes.vanished.len()), (EACH as u64, 0));
+    end(store).await;
+    let read = rows_read(&admin, &schema, 3 * EACH as u64).await - before;
+    // To know them, to mark them, and to see that none is missing, twice; a look at one.
+    assert!((2 * EACH..=7 * EACH).contains(&read), "{read} rows were read to see {} again", 2 * EACH);
 }
 
 /// Records in each batch of the writers here.

@@ -22,7 +22,7 @@ use futures_util::{FutureExt as _, StreamExt as _, stream};
 
 use cases::{Act, Case, Lasts};
 use charging_sessions_http::Limits;
-use charging_sessions_testkit::hostile::{Trick, gzip_bomb};
+use charging_sessions_testkit::hostile::{Trick, gzip_bomb, peak_memory};
 use subject::{Outcome, Subject};
 
 const DOCUMENT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/faults.md");
@@ -149,7 +149,7 @@ const MOST_MEMORY: u64 = 100;
 async fn child() {
     let [provider, origin] = ["PROVIDER", "ORIGIN"].map(|name| std::env::var(name).unwrap());
     let error = subject::reads_by_default(&provider, &origin).await;
-    println!("PEAK {} {error}", subject::peak_memory().unwrap_or(0));
+    println!("PEAK {} {error}", peak_memory(std::process::id()).unwrap_or(0) >> 20);
 }
 
 #[tokio::test(flavor = "multi_thread")]

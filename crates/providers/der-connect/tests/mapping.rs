@@ -46,6 +46,15 @@ fn an_entity_of_unknown_kind_is_kept() {
     assert_eq!(page.sessions[0].extra["entityId"], "7ac991f9-0000-4000-8000-000000000001");
 }
 
+#[test]
+fn a_page_size_that_is_none_costs_no_page() {
+    for written in ["1e21", "-3", "2.5", r#""25""#, "[25]"] {
+        let body = format!(r#"{{"data": [{{"id": "s1"}}], "meta": {{"pageSize": {written}}}}}"#);
+        let page = Mapping::default().page(&body.into(), fetched_at()).unwrap();
+        assert_eq!((page.sessions.len(), page.rejected.len()), (1, 0), "{written}");
+    }
+}
+
 mod any_json {
     use proptest::prelude::*;
     use serde_json::{Map, Value, json};

@@ -44,7 +44,7 @@ type Record = Decodable<wire::SessionItem>;
 
 #[derive(Deserialize)]
 struct Envelope<'a> {
-    total: Option<u64>,
+    total: Option<&'a RawValue>,
     #[serde(borrow)]
     items: RawRecords<'a>,
 }
@@ -69,7 +69,8 @@ impl Mapping {
         let Envelope { total, items } = http::json(body)?;
         let origin = Provenance::new(LISTING, fetched_at, MAPPING_VERSION);
         let (mut page, ids) = self.records(body, &items, "/items", &origin);
-        page.total = total;
+        // One that can be no number of sessions is none, and the list is then read until nothing new comes.
+        page.total = total.and_then(|total| total.get().parse().ok());
         Ok((page, ids))
     }
 

@@ -59,6 +59,27 @@ fn an_answer_that_is_no_list_is_an_error_that_says_what_it_is() {
     );
 }
 
+#[test]
+fn a_total_that_can_be_no_number_of_sessions_costs_no_page() {
+    for (written, total) in [
+        ("2", Some(2)),
+        ("18446744073709551615", Some(u64::MAX)),
+        ("18446744073709551616", None),
+        ("1e21", None),
+        ("-3", None),
+        ("2.5", None),
+        (r#""2""#, None),
+        ("null", None),
+        ("[2]", None),
+    ] {
+        let body = format!(r#"{{"total": {written}, "items": [{{"id": "s1"}}]}}"#);
+        let page = mapping().page(&body.into(), fetched_at()).unwrap();
+        assert_eq!((page.total, page.sessions.len(), page.rejected.len()), (total, 1, 0), "{written}");
+    }
+    let without = mapping().page(&r#"{"items": []}"#.into(), fetched_at()).unwrap();
+    assert_eq!(without.total, None);
+}
+
 mod any_json {
     use proptest::prelude::*;
     use serde_json::{Map, Value, json};

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use charging_sessions_core::{
-    ChargingSession, Cursor, IssueCode, Payload, RejectedRecord, Relation, SessionKey,
+    AssetKind, ChargingSession, Cursor, IssueCode, Payload, RejectedRecord, Relation, SessionKey,
 };
 use deadpool_postgres::{GenericClient, Transaction};
 use jiff::Timestamp;
@@ -238,7 +238,7 @@ pub(super) async fn sessions(
         }
         if let Some(asset) = &filter.asset {
             let id = q.value(written(&asset.id));
-            q.condition(&format!("s.{} = {id}", asset_column(asset.kind)));
+            q.condition(&is_of(asset.kind, &id));
         }
         if let Some(vanished) = filter.vanished {
             let vanished = q.value(vanished);
@@ -251,15 +251,26 @@ pub(super) async fn sessions(
     linked(t, &found).await
 }
 
-/// The number of a session, as a part of a query: of the account `$1`, `$2`, the kind `$3` and the hash `$4`.
-const OF_KEY: &str = "(SELECT s.id FROM sessions s JOIN accounts a ON a.id = s.account_id \
-                      WHERE a.provider = $1 AND a.account = $2 AND s.kind = $3 AND s.source_hash = $4)";
+/// The condition that a session `s` is of an asset, in words that one of the indexes of assets has. The identifier is
+/// the parameter `id`.
+pub(super) fn is_of(kind: AssetKind, id: &str) -> String {
+    let column = asset_column(kind);
+    format!("hashtextextended(s.{column}, 0) = hashtextextended({id}::text, 0) AND s.{column} = {id}::text")
+}
+
+/// The number of a session, as a part of a query: of the account `$1`, `$2`, the kind `$3`, the hash `$4` and the handle
+/// `$5`. It is found by its handle; see `KNOWN`.
+const OF_KEY: &str = "(SELECT s.id FROM accounts a JOIN LATERAL \
+                      (SELECT * FROM sessions WHERE handle = $5::text::uuid OFFSET 0) s \
+                      ON (s.account_id, s.kind, s.source_hash) = (a.id, $3, $4) \
+                      WHERE a.provider = $1 AND a.account = $2)";
 
 /// The rows of a query that contains [`OF_KEY`].
 async fn of_key(c: &impl GenericClient, sql: &str, key: &SessionKey) -> Read<Vec<Row>> {
     let hash = Hash::of(key.source_id.as_bytes());
+    let handle = key.id().to_string();
     let parameters: &[&(dyn ToSql + Sync)] =
-        &[&key.provider.as_str(), &key.account.as_str(), &key.kind.as_str(), &hash];
+        &[&key.provider.as_str(), &key.account.as_str(), &key.kind.as_str(), &hash, &handle];
     rows(c, sql, parameters).await
 }
 

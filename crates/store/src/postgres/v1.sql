@@ -76,8 +76,15 @@ CREATE TABLE sessions (
   counts          BOOLEAN NOT NULL, -- false if a figure is known to be impossible
   UNIQUE (account_id, kind, source_hash)
 ) WITH (fillfactor = 85); -- that it was seen again is noted beside it
-CREATE INDEX sessions_by_handle ON sessions (handle);
+-- By which a record is known again. A single column that is unique needs no statistics to be the way that is taken.
+CREATE UNIQUE INDEX sessions_by_handle ON sessions (handle);
 CREATE INDEX sessions_by_start ON sessions (account_id, start_us);
+-- For what is listed asset by asset. The hash is as short for any identifier, and `start_us` keeps a window from reading
+-- all that an asset ever did.
+CREATE INDEX sessions_by_vehicle ON sessions (account_id, hashtextextended(vehicle_id, 0), start_us)
+  WHERE vehicle_id IS NOT NULL;
+CREATE INDEX sessions_by_charge_point ON sessions (account_id, hashtextextended(charge_point_id, 0), start_us)
+  WHERE charge_point_id IS NOT NULL;
 -- In the order of keys, as far as an index can hold them.
 CREATE INDEX sessions_by_key ON sessions (account_id, kind, (left(source_id, 200)));
 

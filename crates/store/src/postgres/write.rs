@@ -18,12 +18,12 @@ use tokio_postgres::{Client, Row, error::SqlState, types::ToSql};
 use super::{
     error::Failure,
     key,
-    read::cursor,
+    read::{cursor, is_of},
     text::{self, written},
 };
 use crate::{
     Account, Batch, Changes, Hash, Lease, Reason, RunReport, Slice,
-    columns::{Packer, asset_column, distinct, json, local_day, slice_text, split, to_us},
+    columns::{Packer, distinct, json, local_day, slice_text, split, to_us},
     content_hash,
 };
 
@@ -244,7 +244,7 @@ pub(super) async fn commit(
         t.query_opt(&fence, &[&provider, &name]),
         t.query_opt(&place, &[&provider, &name, &slice_hash]),
         t.query(&quarantined, &[&provider, &name, &hashes]),
-        t.query(&known, &[&provider, &name, &asked.0, &asked.1, &asked.2]),
+        t.query(&known, &[&provider, &name, &asked.0, &asked.1, &asked.2, &asked.3]),
     )
     .await?;
     let (account_id, clock) = fenced(found.as_ref(), lease)?;
@@ -289,7 +289,14 @@ pub(super) async fn commit(
         );
     }
     pen.changes.quarantined = rejected.iter().filter(|(hash, _)| !already.contains(hash)).count() as u64;
-    reject(&mut script, &rejected, &payloads, &batch.slice.kinds, (account_id, pen.at_us, clock))?;
+    reject(
+        &mut script,
+        lease.account(),
+        &rejected,
+        &payloads,
+        &batch.slice.kinds,
+        (account_id, pen.at_us, clock),
+    )?;
     place.nameless |= batch.rejected.iter().any(|record| record.id.is_none());
 
     if let Some(next) = &batch.next {
@@ -342,7 +349,7 @@ pub(super) async fn remap(
     let asked = pen.question();
     let (found, known) = try_join(
         t.query_opt(&fence, &[&provider, &name]),
-        t.query(&known, &[&provider, &name, &asked.0, &asked.1, &asked.2]),
+        t.query(&known, &[&provider, &name, &asked.0, &asked.1, &asked.2, &asked.3]),
     )
     .await?;
     let (account_id, clock) = fenced(found.as_ref(), lease)?;
@@ -394,12 +401,19 @@ pub(super) async fn log_run(t: &Transaction<'_>, lease: &dyn Lease, run: &RunRep
     Ok(())
 }
 
-/// What is known of records by their kinds and hashes; the record itself of those that may lack their intervals.
+/// What is known of records by their handles; the record itself of those that may lack their intervals.
+///
+/// The words leave the server one way only, a look into one index for each record. With account, kind and hash as the
+/// conditions of a join there are several, and before the server has counted its rows, which is a minute or more after
+/// a store was filled or restored, it read all of the account for each page, or even for each record. `OFFSET 0` keeps
+/// the server from making that join of it again.
 const KNOWN: &str = "SELECT k.place, s.id, s.revision, s.revision_id, s.content, s.missing_us IS NOT NULL, r.payload_id, \
      CASE WHEN k.bare AND EXISTS (SELECT FROM intervals i WHERE i.session_id = s.id) THEN r.record::text END \
-     FROM unnest($3::text[], $4::bytea[], $5::boolean[]) WITH ORDINALITY AS k (kind, hash, bare, place) \
+     FROM unnest($3::text[], $4::bytea[], $5::text[], $6::boolean[]) WITH ORDINALITY \
+     AS k (kind, hash, handle, bare, place) \
      JOIN accounts a ON a.provider = $1 AND a.account = $2 \
-     JOIN sessions s ON s.account_id = a.id AND s.kind = k.kind AND s.source_hash = k.hash \
+     JOIN LATERAL (SELECT * FROM sessions WHERE handle = k.handle::uuid OFFSET 0) s \
+     ON (s.account_id, s.kind, s.source_hash) = (a.id, k.kind, k.hash) \
      LEFT JOIN revisions r ON r.id = s.revision_id";
 
 /// Adds a revision with the same record as another one.
@@ -454,10 +468,11 @@ impl<'a> Pen<'a> {
     }
 
     /// The values that [`KNOWN`] asks for.
-    fn question(&self) -> (Vec<&'static str>, Vec<Hash>, Vec<bool>) {
+    fn question(&self) -> (Vec<&'static str>, Vec<Hash>, Vec<String>, Vec<bool>) {
         (
             each(&self.sessions, |session| session.key().kind.as_str()),
             each(&self.sessions, |session| hash_of(&session.key().source_id)),
+            each(&self.sessions, |session| session.key().id().to_string()),
             each(&self.sessions, |session| session.details.intervals == Detail::NotFetched),
         )
     }
@@ -842,7 +857,7 @@ impl<'a> Pen<'a> {
         }
         if let Some(asset) = &slice.asset {
             values.extend(values![written(&asset.id)]);
-            sql.push_str(&format!(" AND s.{} = ${}", asset_column(asset.kind), values.len()));
+            sql.push_str(&format!(" AND {}", is_of(asset.kind, &format!("${}", values.len()))));
         }
         let statement = self.t.prepare_cached(&sql).await?;
         let values: Vec<_> = values.iter().map(|value| value.as_ref() as &(dyn ToSql + Sync)).collect();
@@ -897,6 +912,7 @@ fn with_intervals<'a>(
 /// Puts records in quarantine. If it can be told which sessions they are of, those are still listed.
 fn reject<'a>(
     script: &mut Script<'a>,
+    Account { provider, account }: &Account,
     rejected: &[(Hash, &'a RejectedRecord)],
     payloads: &HashMap<Hash, i64>,
     kinds: &[RecordKind],
@@ -930,12 +946,14 @@ fn reject<'a>(
             contexts,
         ],
     );
-    let hashes: Vec<_> =
-        rejected.iter().filter_map(|(_, record)| record.id.as_deref().map(hash_of)).collect();
+    let ids = rejected.iter().filter_map(|(_, record)| record.id.as_deref());
+    let keys = ids
+        .flat_map(|id| kinds.iter().map(move |kind| SessionKey::new(*provider, account.clone(), *kind, id)));
+    let handles: Vec<_> = keys.map(|key| key.id().to_string()).collect();
     script.step(
-        "UPDATE sessions SET last_seen_us = $4, seen = $5 \
-         WHERE account_id = $1 AND kind = ANY($2) AND source_hash = ANY($3)",
-        values![account_id, each(kinds, |kind| kind.as_str()), hashes, at_us, clock],
+        "UPDATE sessions s SET last_seen_us = $3, seen = $4 \
+         WHERE s.handle = ANY($2::text[]::uuid[]) AND s.account_id + 0 = $1",
+        values![account_id, handles, at_us, clock],
     );
     Ok(())
 }

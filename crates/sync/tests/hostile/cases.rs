@@ -74,9 +74,17 @@ impl Case {
 
     /// A page that says that there are another number of records.
     fn total(name: &'static str, change: fn(u64) -> u64) -> Self {
+        Self::total_written(name, move |total| change(total).to_string())
+    }
+
+    /// A page in which the number of records is another text.
+    fn total_written(
+        name: &'static str,
+        write: impl Fn(u64) -> String + Copy + Send + Sync + 'static,
+    ) -> Self {
         Self::new(name, move |subject| {
             let total = subject.total?;
-            let new = move |total: &str| change(total.trim().parse().unwrap()).to_string();
+            let new = move |total: &str| write(total.trim().parse().unwrap());
             let lie = move |answer: &mut Answer| match total {
                 Total::Field(field) => rewrite(answer, field, new),
                 Total::Header(name) => {
@@ -404,5 +412,11 @@ fn paging() -> Vec<Case> {
         Case::total("the total is too large by 7", |total| total + 7),
         Case::total("the total is too small by 7", |total| total.saturating_sub(7)),
         Case::total("the total is 0", |_| 0),
+        Case::total_written("the total is -3", |_| "-3".to_owned()),
+        Case::total_written("the total has a fraction", |total| format!("{total}.5")),
+        Case::total_written("the total is 1e21", |_| "1e21".to_owned()),
+        Case::total_written("the total is over 2^64", |_| "36893488147419103232".to_owned()),
+        Case::total_written("the total is in quotes", |total| format!("\"{total}\"")),
+        Case::total_written("the total is `null`", |_| "null".to_owned()),
     ]
 }

@@ -468,13 +468,6 @@ fn told(error: &Error, provider: ProviderId) -> String {
     format!("`{}`: {}", error.kind(), words.join(" ").replace('|', "\\|").replace('<', "&lt;"))
 }
 
-/// The most memory that this process has ever used, in MiB, on systems that tell.
-pub(crate) fn peak_memory() -> Option<u64> {
-    let status = std::fs::read_to_string("/proc/self/status").ok()?;
-    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
-    Some(peak.trim().trim_end_matches(" kB").parse::<u64>().ok()? / 1024)
-}
-
 /// Reads a provider with its own limits, several windows at a time, into a store in a file. What went wrong.
 pub(crate) async fn reads_by_default(provider: &str, origin: &str) -> String {
     let subject =

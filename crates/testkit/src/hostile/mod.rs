@@ -45,6 +45,16 @@ const REMEMBERED: usize = 8;
 /// How much of an endless body is written at once.
 const PIECE: usize = 64 * 1024;
 
+/// The most memory that a process, given by its number, has ever had resident, in bytes. `None` where the system does not
+/// say so in a file, as Linux does.
+///
+/// Whether an answer swells the process that reads it is seen by nothing else.
+pub fn peak_memory(process: u32) -> Option<u64> {
+    let status = std::fs::read_to_string(format!("/proc/{process}/status")).ok()?;
+    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    Some(peak.trim().strip_suffix(" kB")?.parse::<u64>().ok()? * 1024)
+}
+
 /// What the gateway does to the answer of a request.
 ///
 /// Tricks wait in a queue, as [faults](crate::sandbox::Fault) do: each request takes the first one that matches, and
