@@ -97,8 +97,7 @@ impl Podero {
             let request = self.vehicles_of(user)?;
             let id = |vehicle: &mut wire::ElectricVehicle| vehicle.id.take();
             let read = self.client.send(request, |a| complete(&a.body, &items(&a.body)?, "", "vehicles", id));
-            let mut vehicles: Vec<_> =
-                read.await?.into_iter().map(|(id, vehicle)| asset(user, id, vehicle)).collect();
+            let mut vehicles: Vec<_> = read.await?.into_iter().map(|(id, ev)| asset(user, id, ev)).collect();
             vehicles.sort_by(|one, other| one.reference.cmp(&other.reference));
             known.vehicles.insert(user.to_owned(), vehicles);
         }
@@ -115,19 +114,15 @@ impl Podero {
 impl AssetSource for Podero {
     async fn fetch_assets(&self, cursor: Option<&Cursor>) -> Result<AssetPage> {
         let all = SessionQuery::all();
-        let at: Option<String> =
-            cursor.map(|cursor| cursor.decode(PROVIDER, CURSOR_VERSION, &all)).transpose()?;
+        let at = cursor.map(|cursor| cursor.decode::<String>(PROVIDER, CURSOR_VERSION, &all)).transpose()?;
         let mut known = self.roster(at.is_none()).await;
-        let users = self.users(&mut known).await?;
-        let mut users = users.iter().filter(|user| at.as_ref().is_none_or(|at| *user >= at));
-        if at.is_some() {
-            // Who asks for the second user's vehicles wants those of all.
-            let ahead = users.clone().filter(|user| !known.vehicles.contains_key(*user));
-            self.client.expect("vehicles", ahead.map(|user| self.vehicles_of(user)));
-        }
+        let mut users = self.users(&mut known).await?.into_iter().filter(|user| at.as_ref() <= Some(user));
+        // Who asks for the second user's vehicles wants those of all.
+        let ahead = users.clone().filter(|user| at.is_some() && !known.vehicles.contains_key(user));
+        self.client.expect("vehicles", ahead.map(|user| self.vehicles_of(&user)));
         let Some(user) = users.next() else { return Ok(AssetPage::default()) };
-        let vehicles = self.vehicles(&mut known, user).await?.to_vec();
-        let next = users.next().map(|next| Cursor::encode(PROVIDER, CURSOR_VERSION, &all, next));
+        let vehicles = self.vehicles(&mut known, &user).await?.to_vec();
+        let next = users.next().map(|next| Cursor::encode(PROVIDER, CURSOR_VERSION, &all, &next));
         Ok(AssetPage::new(vehicles, next))
     }
 }
