@@ -202,9 +202,9 @@ impl Run<'_> {
     /// Writes the pages that are read, in order: all that have come while those before were being written.
     async fn write_pages(&self, slice: &Slice, waiting: &Waiting<'_>) -> Result<()> {
         let mut seen = HashSet::new();
-        while let Some((turn, Pages { batch, count, room, .. })) = waiting.take().await {
+        while let Some((turn, Pages { batch, count, .. })) = waiting.take().await {
             self.write(slice, batch, count, &mut seen).await?;
-            drop((turn, room));
+            drop(turn);
             waiting.wrote();
         }
         Ok(())

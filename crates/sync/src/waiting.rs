@@ -20,15 +20,15 @@ use crate::locked;
 const MOST_PAGES: u64 = 10;
 /// How many records are written at once at most, unless one page has more.
 const MOST_RECORDS: usize = 500;
-/// How many records of all listings together have been read and not yet been written, at most, unless one page has
-/// more; besides, each listing may have read one page for which there is no room. A record takes about four kilobytes,
-/// so this is what bounds the memory of a run.
-const MOST_IN_HAND: u32 = 600;
+/// How many records of all listings together wait to be written, at most, unless one page has more. Besides, one batch
+/// is being written, and each listing may have read one page for which there is no room. A record takes about four
+/// kilobytes, so this is what bounds the memory of a run.
+const MOST_WAITING: u32 = 500;
 
 /// What the listings of a run share on their way from the source into the store.
 pub(crate) struct Desk {
     readers: Semaphore,
-    /// For records that have been read and not yet been written.
+    /// For records that wait to be written.
     room: Semaphore,
     /// Whose turn it is to write. A store writes one batch of an account at a time: who waits here, and not there,
     /// collects more pages meanwhile, and keeps no thread waiting.
@@ -42,7 +42,7 @@ impl Desk {
     pub(crate) fn new(readers: NonZeroUsize) -> Self {
         Self {
             readers: Semaphore::new(readers.get().min(Semaphore::MAX_PERMITS)),
-            room: Semaphore::new(MOST_IN_HAND as usize),
+            room: Semaphore::new(MOST_WAITING as usize),
             turn: tokio::sync::Mutex::default(),
             asking: tokio::sync::Mutex::default(),
         }
@@ -66,8 +66,8 @@ pub(crate) struct Pages<'a> {
     pub(crate) count: u64,
     /// Hashes of the identifiers in the batch.
     ids: HashSet<u64>,
-    /// What they take of the room, until they are written.
-    pub(crate) room: Option<SemaphorePermit<'a>>,
+    /// What they take of the room, until it is their turn.
+    room: Option<SemaphorePermit<'a>>,
 }
 
 /// What has been read of one listing and not yet been written. Whoever reads adds to it page by page; whoever writes
@@ -98,8 +98,8 @@ impl<'a> Waiting<'a> {
     /// Adds the next page, once there is room for it.
     pub(crate) async fn put(&self, page: Batch) {
         let records = u32::try_from(page.sessions.len() + page.rejected.len()).unwrap_or(u32::MAX);
-        // Whoever holds room waits for nothing but to be written, so room comes back.
-        let room = self.desk.room.acquire_many(records.clamp(1, MOST_IN_HAND)).await.ok();
+        // Whoever holds room waits for nothing but its turn, so room comes back.
+        let room = self.desk.room.acquire_many(records.clamp(1, MOST_WAITING)).await.ok();
         let mut page = Pages { ids: self.ids(&page), batch: page, count: 1, room };
         loop {
             match self.try_put(page) {
@@ -131,7 +131,8 @@ impl<'a> Waiting<'a> {
             self.came.notified().await;
         }
         let turn = self.desk.turn.lock().await;
-        let pages = locked(&self.pages).take()?;
+        let mut pages = locked(&self.pages).take()?;
+        drop(pages.room.take());
         self.taken.notify_one();
         Some((turn, pages))
     }
