@@ -275,6 +275,18 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn a_chain_of_requests_loses_nothing_to_the_quota() {
+        let (gate, request) = (gate(40, 4), Duration::from_millis(50));
+        let began = Instant::now();
+        for _ in 0..101 {
+            start(&gate).await;
+            sleep(request).await;
+        }
+        // Two whole bursts before the last one, of 21.
+        assert_eq!(began.elapsed(), SECOND * 8 + request * 21);
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn a_waiter_that_is_dropped_takes_nothing() {
         let gate = gate(1, 10);
         let began = Instant::now();

@@ -184,6 +184,9 @@ mod with_reqwest {
         }
     }
 
+    /// How much room is made for a body that is announced, before any of it has come.
+    const MOST_BEFOREHAND: usize = 1 << 20;
+
     async fn read(answer: &mut reqwest::Response, limits: &Limits) -> Result<Bytes> {
         let too_long = || {
             let text = format!("the answer is longer than the limit of {} bytes", limits.max_body);
@@ -194,17 +197,26 @@ mod with_reqwest {
         if announced.is_some_and(|length: usize| length > limits.max_body) {
             return Err(too_long());
         }
-        let mut body = BytesMut::new();
+        let mut body = BytesMut::with_capacity(announced.unwrap_or_default().min(MOST_BEFOREHAND));
         loop {
             let chunk = timeout(limits.idle, answer.chunk()).await.map_err(|_| {
                 let text = format!("the answer fell silent for {:?}", limits.idle);
                 Error::new(ErrorKind::Timeout, text)
             })?;
-            let Some(chunk) = chunk.map_err(failed)? else { return Ok(body.freeze()) };
+            let Some(chunk) = chunk.map_err(failed)? else { return Ok(without_spare(body)) };
             if body.len() + chunk.len() > limits.max_body {
                 return Err(too_long());
             }
             body.extend_from_slice(&chunk);
+        }
+    }
+
+    /// The payloads of records are slices of the body, so the room beyond its end would be kept as long as they are.
+    fn without_spare(body: BytesMut) -> Bytes {
+        if body.capacity() - body.len() > body.len() / 8 {
+            Bytes::copy_from_slice(&body)
+        } else {
+            body.freeze()
         }
     }
 
@@ -275,5 +287,20 @@ mod with_reqwest {
             cause = error.source();
         }
         error.is_body() || error.is_decode()
+    }
+
+    #[cfg(test)]
+    mod tests {
+        use super::*;
+
+        #[test]
+        fn no_room_beyond_the_end_of_a_body_is_kept() {
+            for (room, kept) in [(1 << 20, 1000), (1010, 1010)] {
+                let mut body = BytesMut::with_capacity(room);
+                body.extend_from_slice(&[7; 1000]);
+                let body = without_spare(body).try_into_mut().unwrap();
+                assert_eq!((&body[..], body.capacity()), (&[7; 1000][..], kept));
+            }
+        }
     }
 }

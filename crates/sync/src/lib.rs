@@ -85,6 +85,7 @@ pub use tokio_util::sync::CancellationToken;
 
 use plan::{Plan, Windows};
 use report::count;
+use waiting::Desk;
 
 const DAY: SignedDuration = SignedDuration::from_hours(24);
 /// How many slices in a row fail for a cause that may pass, until the rest is left for another run.
@@ -196,8 +197,8 @@ impl AccountSync {
         self
     }
 
-    /// How many slices are read at the same time. 4 without a call. How fast the provider is asked is limited by the
-    /// source, not here.
+    /// How many slices are read at the same time; as many more may wait to be written. 4 without a call. How fast the
+    /// provider is asked is limited by the source, not here.
     #[must_use]
     pub fn concurrency(mut self, slices: NonZeroUsize) -> Self {
         self.concurrency = slices;
@@ -305,6 +306,7 @@ impl AccountSync {
             coverage: self.store.coverage(&self.account).await?,
             pages_read: AtomicU64::new(0),
             failures_in_a_row: AtomicUsize::new(0),
+            desk: Desk::new(self.concurrency),
             refused: Mutex::default(),
             report: Mutex::new(Report::begin(self.account.clone(), now, self.dry_run)),
         };
@@ -356,6 +358,7 @@ struct Run<'a> {
     /// Some of them may still wait to be written.
     pages_read: AtomicU64,
     failures_in_a_row: AtomicUsize,
+    desk: Desk,
     /// What the provider does not know or does not give: not worth more requests.
     refused: Mutex<HashSet<Option<AssetRef>>>,
     report: Mutex<Report>,
@@ -370,8 +373,10 @@ impl Run<'_> {
         self.report().slices_skipped = plan.skipped;
         self.tell(&Event::Planned { slices: planned, skipped: plan.skipped });
         let reads = plan.slices.into_iter().map(|slice| self.slice(slice));
-        let results: Vec<_> =
-            stream::iter(reads).buffer_unordered(self.sync.concurrency.get()).collect().await;
+        // As many more as are read may have come to their ends, and wait to be written; in a piece of work, where pages
+        // are written as they come, none does.
+        let most = self.sync.concurrency.get().saturating_mul(if self.sync.is_piece() { 1 } else { 2 });
+        let results: Vec<_> = stream::iter(reads).buffer_unordered(most).collect().await;
         let mut report = self.report();
         report.slices_left = planned - report.slices_read - count(&report.failures);
         report.complete = report.slices_read == planned;
@@ -456,9 +461,13 @@ impl Run<'_> {
         Ok(())
     }
 
+    /// Whether a slice is not begun any more.
+    fn leaves_out(&self, slice: &Slice) -> bool {
+        self.halt.is_cancelled() || self.has_enough() || locked(&self.refused).contains(&slice.asset)
+    }
+
     async fn slice(&self, slice: Slice) -> Result<()> {
-        let refused = || locked(&self.refused).contains(&slice.asset);
-        if self.halt.is_cancelled() || self.has_enough() || refused() {
+        if self.leaves_out(&slice) {
             return Ok(());
         }
         match self.read(&slice).await {

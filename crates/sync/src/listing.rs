@@ -78,7 +78,7 @@ impl Run<'_> {
     pub(crate) async fn read(&self, slice: &Slice) -> Result<bool> {
         let (mut refused, mut unproven) = (false, false);
         loop {
-            match self.list(slice).await? {
+            match self.list(slice, refused || unproven).await? {
                 Listed::Whole => return Ok(true),
                 Listed::Stopped => return Ok(false),
                 Listed::Refused(error) if refused => return Err(error),
@@ -92,12 +92,19 @@ impl Run<'_> {
         }
     }
 
-    async fn list(&self, slice: &Slice) -> Result<Listed> {
+    /// Reads a slice from the place at which it is. One that has been begun is read `again` whatever the limits.
+    async fn list(&self, slice: &Slice, again: bool) -> Result<Listed> {
         // A dry run begins at the start, because only so can it see what has vanished.
+        let asking = self.desk.asking().await;
         let mut stored = match self.lease {
             Some(_) => self.sync.store.place(&self.sync.account, slice).await?,
             None => None,
         };
+        drop(asking);
+        let reader = self.desk.reader().await;
+        if !again && self.leaves_out(slice) {
+            return Ok(Listed::Stopped);
+        }
         let now = self.sync.now();
         let after = |began| Some((minus(began, OVERLAP), now));
         let (changes, cursor) = match (Place::of(stored.as_ref()), self.changes_after(slice)) {
@@ -120,11 +127,12 @@ impl Run<'_> {
         let query = slice.asset.iter().cloned().fold(query, SessionQuery::with_asset);
         let resumed = cursor.is_some();
         self.tell(&Event::SliceBegun { slice, resumed });
-        let waiting = Waiting::default();
+        let waiting = Waiting::at(&self.desk);
         let mut reading = Reading { slice, query, changes, stored, cursor };
-        // The next page is read while the one before is being written.
+        // The next page is read while the one before is being written, and the next slice while the last page is.
         let read = async {
             let end = self.read_pages(&mut reading, &waiting).await;
+            drop(reader);
             waiting.end();
             // Whatever ended the reading, what had come before is written first.
             Ok(end)
@@ -138,7 +146,7 @@ impl Run<'_> {
     }
 
     /// Reads page by page, and leaves each to be written.
-    async fn read_pages(&self, reading: &mut Reading<'_>, waiting: &Waiting) -> Result<Listed> {
+    async fn read_pages(&self, reading: &mut Reading<'_>, waiting: &Waiting<'_>) -> Result<Listed> {
         let resumed = reading.cursor.is_some();
         let mut proof = Proof::default();
         let mut visited = HashSet::new();
@@ -192,10 +200,11 @@ impl Run<'_> {
     }
 
     /// Writes the pages that are read, in order: all that have come while those before were being written.
-    async fn write_pages(&self, slice: &Slice, waiting: &Waiting) -> Result<()> {
+    async fn write_pages(&self, slice: &Slice, waiting: &Waiting<'_>) -> Result<()> {
         let mut seen = HashSet::new();
-        while let Some(Pages { batch, count, .. }) = waiting.take().await {
+        while let Some((turn, Pages { batch, count, .. })) = waiting.take().await {
             self.write(slice, batch, count, &mut seen).await?;
+            drop(turn);
             waiting.wrote();
         }
         Ok(())

@@ -3,7 +3,14 @@
 
 mod common;
 
-use std::sync::{Arc, Mutex};
+use std::{
+    num::NonZeroUsize,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
 
 use async_trait::async_trait;
 use charging_sessions_core::*;
@@ -11,8 +18,8 @@ use charging_sessions_store::{
     Account, Batch, Changes, Coverage, Filter, Hash, Lease, Quarantined, Reason, Recorded, Revision,
     RunReport, SessionStore, Slice, SqliteStore, StoredSession,
 };
-use charging_sessions_sync::{AccountSync, CancellationToken, Event};
-use jiff::Timestamp;
+use charging_sessions_sync::{AccountSync, CancellationToken, Event, Report};
+use jiff::{SignedDuration, Timestamp};
 use tokio::sync::{Notify, Semaphore};
 
 const PROVIDER: ProviderId = ProviderId::new("test");
@@ -318,4 +325,85 @@ async fn each_state_of_a_record_that_comes_twice_is_kept() {
     let key = SessionKey::new(PROVIDER, AccountId::default(), KIND, "a");
     let reasons = store.revisions(&key).await.unwrap().into_iter().map(|revision| revision.reason);
     assert_eq!(reasons.collect::<Vec<_>>(), [Reason::New, Reason::Changed, Reason::Changed]);
+}
+
+/// Gives each window so many pages of so many records, and counts what it was asked for.
+#[derive(Debug)]
+struct Windows {
+    pages: usize,
+    records: usize,
+    asked: AtomicUsize,
+}
+
+#[async_trait]
+impl ChargingSessionSource for Windows {
+    fn provider(&self) -> ProviderId {
+        PROVIDER
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        Capabilities::none().window()
+    }
+
+    async fn fetch_page(&self, query: &SessionQuery, cursor: Option<&Cursor>) -> Result<SessionPage> {
+        self.asked.fetch_add(1, Ordering::SeqCst);
+        let page: usize = cursor.map_or(Ok(0), |cursor| cursor.decode(PROVIDER, 1, query))?;
+        let from = query.window().unwrap().from();
+        let sessions = (0..self.records).map(|record| {
+            let id = format!("{from}-{page}-{record}");
+            let key = SessionKey::new(PROVIDER, AccountId::default(), KIND, id);
+            let origin = Provenance::new(Endpoint::new("GET /", None), Timestamp::UNIX_EPOCH, 1);
+            let mut session = ChargingSession::new(key, SessionStatus::Completed, origin);
+            session.timing.period.start = Some(from);
+            session
+        });
+        let next = (page + 1 < self.pages).then(|| Cursor::encode(PROVIDER, 1, query, &(page + 1)));
+        Ok(SessionPage::new(sessions.collect(), next))
+    }
+}
+
+/// Runs over four windows of a source while the store writes nothing, until nothing moves any more; then the store
+/// writes. How many records had been asked for until then, how many each write had that was begun, and the report.
+async fn stalled(source: &Arc<Windows>, concurrency: usize) -> (usize, Vec<usize>, Report) {
+    let store = slow(0);
+    let day = |day: i64| Timestamp::from_second((20_000 + day) * 86_400).unwrap();
+    let sync = AccountSync::new(source.clone(), store.clone(), account(), &[KIND])
+        .window(SignedDuration::from_hours(24))
+        .since(day(0))
+        .until(day(4))
+        .concurrency(NonZeroUsize::new(concurrency).unwrap());
+    let run = tokio::spawn(async move { sync.run().await.unwrap() });
+    // Time is paused, and goes on only when there is nothing else to do.
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let asked = source.asked.load(Ordering::SeqCst) * source.records;
+    let begun = store.written.lock().unwrap().iter().map(|(records, _)| *records).collect();
+    store.permits.add_permits(1000);
+    (asked, begun, run.await.unwrap())
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_next_slice_is_read_while_the_last_page_of_the_one_before_is_being_written() {
+    let source = Arc::new(Windows { pages: 1, records: 7, asked: AtomicUsize::new(0) });
+    let (asked, begun, report) = stalled(&source, 1).await;
+    assert_eq!((asked, begun), (2 * 7, vec![7]), "one is being written, and one waits");
+    assert_eq!((report.complete, report.slices_read, report.counts.new), (true, 4, 28), "{report}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_waits_of_all_slices_together_is_bounded_and_written_one_after_the_other() {
+    let source = Arc::new(Windows { pages: 10, records: 100, asked: AtomicUsize::new(0) });
+    let (asked, begun, report) = stalled(&source, 4).await;
+    // One batch is being written, there is room for 500 records, and each of the four may have read one page more.
+    assert!(begun.len() == 1 && asked - begun[0] <= 500 + 4 * 100, "{asked}, {begun:?}");
+    assert_eq!((report.complete, report.pages, report.counts.new), (true, 40, 4000), "{report}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_page_that_is_larger_than_all_room_gets_through() {
+    let source = Arc::new(Windows { pages: 2, records: 1500, asked: AtomicUsize::new(0) });
+    let (asked, begun, report) = stalled(&source, 4).await;
+    // One is being written and one waits. The slices that have not come to their ends have each read one more.
+    assert!((5..=6).contains(&(asked / 1500)), "{asked}");
+    assert_eq!(begun, [1500]);
+    assert_eq!((report.complete, report.pages, report.counts.new), (true, 8, 12_000), "{report}");
 }

@@ -10,7 +10,7 @@ use super::{
     table::{Table, figure},
 };
 
-/// What the server waits before each answer.
+/// What the server takes for each answer.
 const WAIT: Duration = Duration::from_millis(50);
 /// How many requests of one account may be in flight, by the default of `Policy`.
 const CONCURRENCY: usize = 4;
@@ -26,6 +26,8 @@ struct Course {
     name: String,
     provider: &'static str,
     server: Vec<String>,
+    /// How many requests can be in flight: one, where each answer has to be read to know what to ask for next.
+    in_flight: usize,
     /// Requests within a rolling span of time.
     quota: Option<(usize, Duration)>,
 }
@@ -56,9 +58,10 @@ pub(crate) fn run(programs: &Programs, distance: Distance) -> Result<String> {
         course.run(programs, distance.strict, &mut table)?;
     }
     Ok(format!(
-        "The server waits 50 ms before each answer and counts requests. The limit is computed: all requests, divided by \
+        "The server answers each request after 50 ms, and counts them. The limit is computed: all requests, divided by \
          the {CONCURRENCY} that may be in flight, times 50 ms; with a quota, the instant at which it lets the last burst \
-         begin, and the time of that burst. A run that asked more often than its quota allows in any stretch \
+         begin, and the time of that burst. In the account with a quota only one request can be in flight, because each \
+         page names the next one by its last record. A run that asked more often than its quota allows in any stretch \
          of time, less 10 ms on the way, fails.\n\n\
          {table}"
     ))
@@ -76,12 +79,14 @@ fn courses(Distance { pages, assets, bursts: (quota_pages, quota, span), .. }: D
             name: format!("a listing of {pages} offset pages"),
             provider: "podero",
             server: words(&[("sessions", sessions)]),
+            in_flight: CONCURRENCY,
             quota: None,
         },
         Course {
             name: format!("a walk over {} vehicles of {users} users", users * 20),
             provider: "podero",
             server: words(&[("users", users), ("vehicles", 20), ("sessions", 5)]),
+            in_flight: CONCURRENCY,
             quota: None,
         },
         Course {
@@ -91,6 +96,7 @@ fn courses(Distance { pages, assets, bursts: (quota_pages, quota, span), .. }: D
                 ("sessions", quota_pages * 100),
                 ("span", (span - ON_THE_WAY).as_millis() as usize),
             ]),
+            in_flight: 1,
             quota: Some((quota, span)),
         },
     ]
@@ -109,7 +115,7 @@ impl Course {
         let used = home.sync(programs)?;
         check(programs, "ours", &home.store(), server.truth, &self.name)?;
         let asked = server.asked()?;
-        let limit = limit(asked.requests, self.quota);
+        let limit = limit(asked.requests, self.in_flight, self.quota);
         let (seconds, limit) = (used.wall.as_secs_f64(), limit.as_secs_f64());
         eprintln!("{}: {seconds:.1} s, the limit is {limit:.1} s", self.name);
         let most = match self.quota {
@@ -138,8 +144,8 @@ impl Course {
 }
 
 /// The least time that so many requests take.
-fn limit(requests: usize, quota: Option<(usize, Duration)>) -> Duration {
-    let flight = |requests: usize| WAIT * u32::try_from(requests.div_ceil(CONCURRENCY)).unwrap_or(u32::MAX);
+fn limit(requests: usize, in_flight: usize, quota: Option<(usize, Duration)>) -> Duration {
+    let flight = |requests: usize| WAIT * u32::try_from(requests.div_ceil(in_flight)).unwrap_or(u32::MAX);
     let Some((quota, span)) = quota else { return flight(requests) };
     let before = requests.saturating_sub(1) / quota;
     let by_quota = span * u32::try_from(before).unwrap_or(u32::MAX) + flight(requests - before * quota);
@@ -152,11 +158,12 @@ mod tests {
 
     #[test]
     fn the_limit_is_of_what_is_in_flight_or_of_the_quota() {
-        assert_eq!(limit(1_000, None), Duration::from_millis(12_500));
-        assert_eq!(limit(5, None), Duration::from_millis(100));
+        assert_eq!(limit(1_000, 4, None), Duration::from_millis(12_500));
+        assert_eq!(limit(5, 4, None), Duration::from_millis(100));
         let quota = Some((100, Duration::from_secs(5)));
-        assert_eq!(limit(100, quota), Duration::from_millis(1_250));
-        assert_eq!(limit(101, quota), Duration::from_millis(5_050));
-        assert_eq!(limit(250, quota), Duration::from_millis(10_650));
+        assert_eq!(limit(100, 4, quota), Duration::from_millis(1_250));
+        assert_eq!(limit(101, 4, quota), Duration::from_millis(5_050));
+        assert_eq!(limit(250, 4, quota), Duration::from_millis(10_650));
+        assert_eq!(limit(250, 1, quota), Duration::from_millis(12_500));
     }
 }

@@ -188,8 +188,7 @@ impl Podero {
     /// [`ErrorKind::NotFound`] if the user or the vehicle is not known, any other kind if the request failed.
     pub async fn current_session(&self, user_id: &str, vehicle_id: &str) -> Result<Option<ChargingSession>> {
         let mapping = self.mapping(user_id, vehicle_id);
-        let path = self.sessions_path(user_id, vehicle_id) + "/current";
-        let request = self.client.get(&path, &[])?;
+        let request = self.client.get(&(self.sessions_path(user_id, vehicle_id) + "/current"), &[])?;
         self.client.send(request, |answer| mapping.current(&answer.body, answer.received_at)).await
     }
 

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 // Nearly every word of the contract is needed here.
 use charging_sessions_core::*;
 // What a list of users or vehicles is, bare or under `items`, the documents leave open.
-use charging_sessions_http::{OffsetPlace, complete, items, segment};
+use charging_sessions_http::{OffsetPlace, Request, complete, items, segment};
 use serde::{Deserialize, Serialize};
 
 use crate::{CURSOR_VERSION, PROVIDER, Podero, generated as wire};
@@ -94,16 +94,18 @@ impl Podero {
 
     async fn vehicles<'a>(&self, known: &'a mut Roster, user: &str) -> Result<&'a [Asset]> {
         if !known.vehicles.contains_key(user) {
-            let path = self.path(&format!("/{}/electric-vehicles", segment(user)));
-            let request = self.client.get(&path, &[])?;
+            let request = self.vehicles_of(user)?;
             let id = |vehicle: &mut wire::ElectricVehicle| vehicle.id.take();
             let read = self.client.send(request, |a| complete(&a.body, &items(&a.body)?, "", "vehicles", id));
-            let mut vehicles: Vec<_> =
-                read.await?.into_iter().map(|(id, vehicle)| asset(user, id, vehicle)).collect();
+            let mut vehicles: Vec<_> = read.await?.into_iter().map(|(id, ev)| asset(user, id, ev)).collect();
             vehicles.sort_by(|one, other| one.reference.cmp(&other.reference));
             known.vehicles.insert(user.to_owned(), vehicles);
         }
         Ok(known.vehicles.get(user).map_or(&[], Vec::as_slice))
+    }
+
+    fn vehicles_of(&self, user: &str) -> Result<Request> {
+        self.client.get(&self.path(&format!("/{}/electric-vehicles", segment(user))), &[])
     }
 }
 
@@ -112,14 +114,15 @@ impl Podero {
 impl AssetSource for Podero {
     async fn fetch_assets(&self, cursor: Option<&Cursor>) -> Result<AssetPage> {
         let all = SessionQuery::all();
-        let at: Option<String> =
-            cursor.map(|cursor| cursor.decode(PROVIDER, CURSOR_VERSION, &all)).transpose()?;
+        let at = cursor.map(|cursor| cursor.decode::<String>(PROVIDER, CURSOR_VERSION, &all)).transpose()?;
         let mut known = self.roster(at.is_none()).await;
-        let users = self.users(&mut known).await?;
-        let mut users = users.iter().filter(|user| at.as_ref().is_none_or(|at| *user >= at));
+        let mut users = self.users(&mut known).await?.into_iter().filter(|user| at.as_ref() <= Some(user));
+        // Who asks for the second user's vehicles wants those of all.
+        let ahead = users.clone().filter(|user| at.is_some() && !known.vehicles.contains_key(user));
+        self.client.expect("vehicles", ahead.map(|user| self.vehicles_of(&user)));
         let Some(user) = users.next() else { return Ok(AssetPage::default()) };
-        let vehicles = self.vehicles(&mut known, user).await?.to_vec();
-        let next = users.next().map(|next| Cursor::encode(PROVIDER, CURSOR_VERSION, &all, next));
+        let vehicles = self.vehicles(&mut known, &user).await?.to_vec();
+        let next = users.next().map(|next| Cursor::encode(PROVIDER, CURSOR_VERSION, &all, &next));
         Ok(AssetPage::new(vehicles, next))
     }
 }

@@ -1,15 +1,17 @@
 //! What is sent, and what becomes of answers that are not a listing.
 
-use std::{num::NonZeroU32, sync::Arc};
+use std::{num::NonZeroU32, sync::Arc, time::Duration};
 
+use async_trait::async_trait;
 use charging_sessions_core::{
     AssetRef, AssetSource as _, AssetSourceExt as _, ChargingSessionSource as _,
     ChargingSessionSourceExt as _, Cursor, Energy, ErrorKind, SessionQuery, SessionStatus, TimeWindow,
 };
-use charging_sessions_http::Response;
+use charging_sessions_http::{Limits, Request, Response, Transport};
 use charging_sessions_podero::{Config, PROVIDER, Podero};
 use charging_sessions_testkit::fixture::{self, FixtureTransport};
 use futures_util::TryStreamExt as _;
+use tokio::time::Instant;
 
 const SECRET: &str = "s3cret-of-the-client";
 
@@ -126,6 +128,36 @@ async fn vehicles_are_listed_user_by_user() {
     let foreign = source.fetch_assets(Some(&Cursor::from("elsewhere:1:x:0"))).await.unwrap_err();
     assert_eq!(foreign.kind(), ErrorKind::InvalidCursor);
     assert_eq!(transport.sent().len(), 4);
+}
+
+/// Answers after a second.
+#[derive(Debug)]
+struct Slow(FixtureTransport);
+
+#[async_trait]
+impl Transport for Slow {
+    async fn send(&self, request: Request, limits: &Limits) -> charging_sessions_core::Result<Response> {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        self.0.send(request, limits).await
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn users_are_asked_for_their_vehicles_as_many_at_once_as_may_be_in_flight() {
+    let users: Vec<_> = (1..=9).map(|user| format!(r#"{{"id": "u{user}"}}"#)).collect();
+    let transport = FixtureTransport::new()
+        .on("/oauth2/token/", json(r#"{"access_token": "t0ken", "expires_in": 36000}"#))
+        .on("/electric-vehicles", json("[]"))
+        .on("/org/o1/users", json(&format!("[{}]", users.join(","))));
+    let transport = Arc::new(Slow(transport));
+    let source =
+        Podero::with_transport(Config::new("client", SECRET.into(), "o1"), transport.clone()).unwrap();
+    let began = Instant::now();
+    let assets: Vec<_> = source.assets().try_collect().await.unwrap();
+    assert!(assets.is_empty());
+    // The sign-in, the users, those of the first alone, and then four at once.
+    assert_eq!(began.elapsed().as_secs(), 3 + 8 / 4);
+    assert_eq!(transport.0.sent().len(), 2 + 9, "each once");
 }
 
 #[tokio::test(start_paused = true)]

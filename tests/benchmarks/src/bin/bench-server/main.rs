@@ -44,7 +44,7 @@ struct Arguments {
     /// How many sessions each vehicle has; with ev.energy, how many there are.
     #[arg(long, default_value_t = 200_000)]
     sessions: usize,
-    /// How long it waits before each answer, in milliseconds.
+    /// How long it takes for each answer, in milliseconds.
     #[arg(long, default_value_t = 0)]
     latency: u64,
     /// The span within which it counts requests, in milliseconds.
@@ -107,11 +107,14 @@ impl Log {
 }
 
 async fn pass(State(log): State<Arc<Log>>, request: Request, next: Next) -> Response {
-    log.arrivals.lock().unwrap_or_else(PoisonError::into_inner).push(Instant::now());
+    let arrived = Instant::now();
+    log.arrivals.lock().unwrap_or_else(PoisonError::into_inner).push(arrived);
+    let answer = next.run(request).await;
     if !log.latency.is_zero() {
-        tokio::time::sleep(log.latency).await;
+        // What it costs to make the answer is not counted as ours.
+        tokio::time::sleep_until((arrived + log.latency).into()).await;
     }
-    next.run(request).await
+    answer
 }
 
 /// The sandbox of ev.energy. Not prebuilt, and therefore for counting requests only.
