@@ -242,6 +242,8 @@ async fn damage_is_an_error_and_no_panic() {
           UPDATE sessions SET source_id = '4' WHERE source_id = '3'",
             "two records have the same key",
         ),
+        ("DELETE FROM session_starts WHERE session_id = 3", "not found by its start"),
+        ("UPDATE session_starts SET start_us = start_us + 1 WHERE session_id = 3", "not found by its start"),
         ("DELETE FROM asset_runs", "not found by its vehicle"),
         ("UPDATE asset_runs SET first_id = first_id + 1, last_id = last_id + 1", "not found by its vehicle"),
         (
@@ -501,6 +503,49 @@ async fn records_are_found_whether_their_keys_wait_or_not() {
     let lease = stores[0].begin(&home(), at(0)).await.unwrap();
     // Of the two that could not be read, one has its key entered, and the other one not.
     assert_eq!(stores[0].commit(&*lease, last).await.unwrap().vanished.len(), 98);
+}
+
+#[tokio::test]
+async fn what_starts_at_another_time_now_is_found_there() {
+    let (_folder, path) = scratch();
+    let store = SqliteStore::open(&path).unwrap();
+    fill(&store, 30).await;
+    end_run(&store).await;
+    // Two that are entered and one that is not, of which one loses its start and one finds it again.
+    let started = |id: &str, start: Option<i64>| {
+        let mut session = session(id, 0);
+        session.timing.period.start = start.map(at);
+        session
+    };
+    let pages = [
+        vec![started("5", Some(500)), started("6", None), started("x", None)],
+        vec![started("x", Some(501))],
+    ];
+    for (turn, (from, next)) in [("", "1"), ("1", "2")].into_iter().enumerate() {
+        let lease = store.begin(&home(), at(0)).await.unwrap();
+        store.commit(&*lease, part(&all(), from, next, &pages[turn], 40)).await.unwrap();
+        drop(lease);
+        store.verify().await.unwrap();
+        if turn == 0 {
+            end_run(&store).await;
+            store.verify().await.unwrap();
+        }
+    }
+    let listed = async |from, until| {
+        let mut filter = Filter::default();
+        filter.window = window(from, until);
+        let page = store.sessions(&filter, None, 99).await.unwrap();
+        page.into_iter().map(|row| row.session.key().source_id.clone()).collect::<Vec<_>>()
+    };
+    assert_eq!(listed(400, 600).await, ["5", "x"]);
+    assert_eq!(listed(4, 8).await, ["4", "7"]);
+    let slice = Slice { window: window(4, 600), ..all() };
+    let lease = store.begin(&home(), at(0)).await.unwrap();
+    let changes = store.commit(&*lease, part(&slice, "", "", &[], 41)).await.unwrap();
+    // All but the first four and the one without a start.
+    assert_eq!(changes.vanished.len(), 30 + 1 - 4 - 1);
+    let changes = store.commit(&*lease, part(&all(), "2", "", &[], 42)).await.unwrap();
+    assert_eq!(changes.vanished.len(), 4, "the first four, and not what came while all were listed");
 }
 
 #[tokio::test]

@@ -14,11 +14,13 @@ use super::{
     sieve::Sieve,
 };
 
-/// How many sessions may wait to be entered in `session_keys` and `asset_runs`. The more of them, the more share a page of
+/// How many sessions may wait to be entered in `session_keys`, `session_starts` and `asset_runs`. The more of them, the more share a page of
 /// these, and the more memory they and sorting them take: 1.5 MB.
 const WAITING: usize = 14_336;
 /// Which part of those that are entered may wait, if that is more: else hardly two of them would share a page.
 pub(super) const PART: usize = 32;
+/// Stands for a start that is not known; before all that are.
+pub(super) const NO_START: i64 = i64::MIN;
 /// How many bytes of a handle tell nearly all apart that wait.
 const BYTES: usize = 4;
 /// How many a handle has.
@@ -140,6 +142,16 @@ impl Waiting {
         self.last = id;
     }
 
+    /// Up to which session they are entered.
+    pub(super) fn end(&self) -> i64 {
+        self.end
+    }
+
+    /// How many are not.
+    pub(super) fn len(&self) -> i64 {
+        self.last - self.end
+    }
+
     /// The sessions that may be of an asset, in order and none twice.
     pub(super) fn of_asset(
         &self,
@@ -189,6 +201,9 @@ impl Waiting {
                    SELECT account_id, kind, source_id, id FROM sessions WHERE id > ? \
                    ORDER BY account_id, kind, source_id";
         c.prepare_cached(sql)?.execute([self.end])?;
+        let sql = "INSERT INTO session_starts (account_id, start_us, session_id) \
+                   SELECT account_id, coalesce(start_us, ?), id FROM sessions WHERE id > ? ORDER BY 1, 2, 3";
+        c.prepare_cached(sql)?.execute([NO_START, self.end])?;
         mem::take(&mut self.runs).enter(c)?;
         c.prepare_cached("UPDATE sessions_entered SET session_id = ?")?.execute(params![self.last])?;
         *self = Self { end: self.last, last: self.last, all: mem::take(&mut self.all), ..Self::default() };

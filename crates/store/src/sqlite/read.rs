@@ -238,23 +238,26 @@ fn sessions_of(
         let mut records = Records::new(c);
         rows(c, &sql, rusqlite::params_from_iter(values), |row| stored(c, &mut records, row))
     };
-    if filter.window.is_some() && after.is_none() {
-        // What starts in a window is found by its start, and is seldom more than is asked for.
-        return select("sessions s", "s.account_id = ? AND s.id > ?", &[account_id, 0], "s");
-    }
     let end = keys::end(c)?;
     // By their numbers, and not by any index of the account: these are few.
     let numbered = |first: i64, last: i64| {
         select("sessions s", "+s.account_id = ? AND s.id >= ? AND s.id <= ?", &[account_id, first, last], "s")
     };
     let of_asset = filter.asset.as_ref().map(|asset| assets::of_few(c, account_id, asset)).transpose()?;
-    let (mut found, mut in_order) = match of_asset.flatten() {
-        Some(runs) => {
+    let (mut found, mut in_order) = match (of_asset.flatten(), filter.window.filter(|_| after.is_none())) {
+        (Some(runs), _) => {
             let runs = runs.into_iter().filter(|(first, _)| *first <= end);
             let found = runs.map(|(first, last)| numbered(first, last.min(end))).collect::<Read<Vec<_>>>()?;
             (found.concat(), false)
         }
-        None => {
+        // What starts in a window is found by its start, and is seldom more than is asked for.
+        (None, Some(window)) => {
+            let started = "session_starts b CROSS JOIN sessions s ON s.id = b.session_id";
+            let condition = "b.account_id = ? AND b.start_us >= ? AND b.start_us < ?";
+            let window = [account_id, to_us(window.from()), to_us(window.until())];
+            (select(started, condition, &window, "s")?, true)
+        }
+        (None, None) => {
             let entered = "session_keys k CROSS JOIN sessions s ON s.id = k.session_id";
             (select(entered, "k.account_id = ? AND s.id <= ?", &[account_id, end], "k")?, true)
         }
@@ -428,6 +431,16 @@ pub(super) fn damage(c: &Connection) -> Read<Option<String>> {
              SELECT 1 FROM waiting GROUP BY account_id, kind, source_id HAVING count(*) > 1 \
              UNION ALL SELECT 1 FROM waiting JOIN session_keys USING (account_id, kind, source_id)",
             "two records have the same key",
+        ),
+        (
+            "SELECT 1 FROM sessions_entered WHERE \
+             (SELECT count(*) FROM sessions s JOIN session_starts b ON b.account_id = s.account_id \
+              AND b.start_us = coalesce(s.start_us, -9223372036854775808) AND b.session_id = s.id \
+              WHERE s.id <= sessions_entered.session_id) \
+             IS NOT (SELECT count(*) FROM sessions WHERE id <= sessions_entered.session_id) \
+             OR (SELECT count(*) FROM session_starts) \
+             IS NOT (SELECT count(*) FROM sessions WHERE id <= sessions_entered.session_id)",
+            "a record is not found by its start",
         ),
         (
             "SELECT 1 FROM revisions r WHERE r.at_us IS NOT \

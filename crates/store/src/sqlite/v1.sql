@@ -69,7 +69,6 @@ CREATE TABLE sessions (
   location        TEXT,
   counts          INTEGER NOT NULL  -- 0 if a figure is known to be impossible
 ) STRICT;
-CREATE INDEX sessions_by_start ON sessions (account_id, start_us);
 
 -- Sessions by what they are called, no two alike. Identifiers come in no order, and each that is entered by itself would
 -- change a page of its own: those of many new sessions are entered together, in order, at the end of a run at the latest.
@@ -79,6 +78,15 @@ CREATE TABLE session_keys (
   source_id  TEXT NOT NULL,
   session_id INTEGER NOT NULL REFERENCES sessions,
   PRIMARY KEY (account_id, kind, source_id)
+) STRICT, WITHOUT ROWID;
+
+-- Sessions by when they started, entered with their keys, and for the same reason. `start_us` is the least number there is
+-- where no start is known, so that this is also all sessions of an account.
+CREATE TABLE session_starts (
+  account_id INTEGER NOT NULL REFERENCES accounts,
+  start_us   INTEGER NOT NULL,
+  session_id INTEGER NOT NULL REFERENCES sessions,
+  PRIMARY KEY (account_id, start_us, session_id)
 ) STRICT, WITHOUT ROWID;
 
 -- Sessions by the vehicle and the charge point that they are of, or once were: those from `first_id` to `last_id`, as most
@@ -91,7 +99,7 @@ CREATE TABLE asset_runs (
   PRIMARY KEY (asset, first_id)
 ) STRICT, WITHOUT ROWID;
 
--- Up to which session both have been done, in one row. Later ones are found by their handles, or one by one.
+-- Up to which session these three have been done, in one row. Later ones are found by their handles, or one by one.
 CREATE TABLE sessions_entered (
   session_id INTEGER NOT NULL
 ) STRICT;

@@ -17,7 +17,7 @@ use rusqlite::{CachedStatement, Connection, OptionalExtension as _, ToSql, param
 
 use super::{
     Failure, Hold, SqliteLease, Writing, assets, error,
-    keys::{self, Waiting},
+    keys::{self, NO_START, Waiting},
     lock,
     places::{self, Places},
     prepare::{self, Kept, Outlook, Prepared},
@@ -539,7 +539,7 @@ impl Pen<'_> {
         ];
         // Two statements, because that of an upsert takes longer, even where nothing is there to be changed.
         let id = if let Some(known) = known {
-            self.move_asset(known.id, session)?;
+            self.move_known(known.id, session)?;
             let mut update = self.writing.transaction.prepare_cached(
                 "UPDATE sessions SET revision = ?, revision_id = ?, content = ?, mapping_version = ?, status = ?, \
                  start_us = ?, end_us = ?, zone = ?, local_day = ?, energy_mwh = ?, cost = ?, currency = ?, \
@@ -617,13 +617,21 @@ impl Pen<'_> {
         Ok(id)
     }
 
-    /// Lets a known session be found by the assets that it is of now.
-    fn move_asset(&self, id: i64, session: &ChargingSession) -> rusqlite::Result<()> {
+    /// Lets a known session be found by the start that it has now, and by the assets that it is of.
+    fn move_known(&self, id: i64, session: &ChargingSession) -> rusqlite::Result<()> {
         let t = self.writing.transaction;
-        let mut before =
-            t.prepare_cached("SELECT vehicle_id IS ?, charge_point_id IS ? FROM sessions WHERE id = ?")?;
+        let mut before = t.prepare_cached(
+            "SELECT start_us, vehicle_id IS ?, charge_point_id IS ? FROM sessions WHERE id = ?",
+        )?;
         let now = assets_of(session);
-        let same: [bool; 2] = before.query_row((now[0], now[1], id), |row| Ok([row.get(0)?, row.get(1)?]))?;
+        let (start, same): (Option<i64>, [bool; 2]) =
+            before.query_row((now[0], now[1], id), |row| Ok((row.get(0)?, [row.get(1)?, row.get(2)?])))?;
+        let start_now = session.timing.period.start.map(to_us);
+        if start != start_now && id <= self.waiting.end() {
+            let [start, start_now] = [start, start_now].map(|start| start.unwrap_or(NO_START));
+            let sql = "UPDATE session_starts SET start_us = ? WHERE account_id = ? AND start_us = ? AND session_id = ?";
+            self.writing.run(sql, params![start_now, self.account_id, start, id])?;
+        }
         for ((kind, asset), same) in
             [AssetKind::Vehicle, AssetKind::ChargePoint].into_iter().zip(now).zip(same)
         {
@@ -797,55 +805,53 @@ impl Pen<'_> {
     fn vanish(&mut self, slice: &Slice, began: i64) -> Written<()> {
         let t = self.writing.transaction;
         let window = slice.window.map(|window| (to_us(window.from()), to_us(window.until())));
+        // One that has no start belongs to no window.
+        let (from, until) = window.unwrap_or((NO_START, i64::MAX));
         let runs = match &slice.asset {
             Some(asset) => {
                 let runs = self.waiting.of_asset(t, self.account_id, asset)?;
+                let sql = "SELECT 1 FROM session_starts WHERE account_id = ? AND start_us >= ? AND start_us < ? \
+                           LIMIT 1 OFFSET ?";
                 let count = assets::count(&runs);
-                // Whichever is shorter: the sessions of the asset, or those of the window.
-                let shorter = match window {
-                    Some((from, until)) => t
-                        .prepare_cached(
-                            "SELECT 1 FROM sessions WHERE account_id = ? AND start_us >= ? AND start_us < ? \
-                             LIMIT 1 OFFSET ?",
-                        )?
-                        .exists((self.account_id, from, until, count))?,
-                    None => true,
-                };
-                shorter.then_some(runs)
+                // Whichever are fewer: the sessions of the asset, or those that wait and those of the window.
+                let fewer = window.is_none()
+                    || count <= self.waiting.len()
+                    || t.prepare_cached(sql)?.exists((self.account_id, from, until, count))?;
+                fewer.then_some(runs)
             }
             None => None,
         };
-        let mut sql = String::from(
-            "SELECT s.id, s.revision, s.revision_id, s.content, s.source_id FROM sessions s \
-             WHERE s.kind = ? AND s.seen < ? AND s.missing_us IS NULL",
+        // Those of an asset, or those that wait to be entered among the others, by their numbers; the others by their
+        // starts.
+        let by_start = runs.is_none();
+        let runs = runs.unwrap_or_else(|| vec![(self.waiting.end() + 1, i64::MAX)]);
+        let asset = slice.asset.as_ref();
+        let of_asset =
+            asset.map(|asset| format!(" AND s.{} = ?", asset_column(asset.kind))).unwrap_or_default();
+        let query = |tables: &str, condition: &str| {
+            format!(
+                "SELECT s.id, s.revision, s.revision_id, s.content, s.source_id FROM {tables} WHERE {condition} \
+                 AND s.kind = ? AND s.seen < ? AND s.missing_us IS NULL{of_asset}"
+            )
+        };
+        let by_id = query(
+            "sessions s",
+            "s.id >= ? AND s.id <= ? AND +s.account_id = ? AND coalesce(+s.start_us, ?) >= ? \
+             AND coalesce(+s.start_us, ?) < ?",
         );
-        // Only by their numbers, where these are known.
-        sql.push_str(if runs.is_some() { " AND +s.account_id = ?" } else { " AND s.account_id = ?" });
-        if window.is_some() {
-            let start = if runs.is_some() { "+s.start_us" } else { "s.start_us" };
-            sql.push_str(&format!(" AND {start} >= ? AND {start} < ?"));
-        }
-        if let Some(asset) = &slice.asset {
-            sql.push_str(&format!(" AND s.{} = ?", asset_column(asset.kind)));
-        }
-        if runs.is_some() {
-            sql.push_str(" AND s.id >= ? AND s.id <= ?");
-        }
-        let runs = runs.map_or_else(|| vec![None], |runs| runs.into_iter().map(Some).collect());
-        let mut found = t.prepare_cached(&sql)?;
+        let starts = query(
+            "session_starts b CROSS JOIN sessions s ON s.id = b.session_id",
+            "b.account_id = ? AND b.start_us >= ? AND b.start_us < ?",
+        );
         for kind in distinct(&slice.kinds) {
             let mut gone: Vec<(String, Known)> = Vec::new();
-            for run in &runs {
+            let mut look = |sql: &str, condition: &[&dyn ToSql]| -> rusqlite::Result<()> {
+                let mut found = t.prepare_cached(sql)?;
                 let word = kind.as_str();
-                let mut values: Vec<&dyn ToSql> = vec![&word, &began, &self.account_id];
-                if let Some((from, until)) = &window {
-                    values.extend([from as &dyn ToSql, until]);
-                }
-                values.extend(slice.asset.iter().map(|asset| &asset.id as &dyn ToSql));
-                if let Some((first, last)) = run {
-                    values.extend([first as &dyn ToSql, last]);
-                }
-                let mut rows = found.query(&*values)?;
+                let rest: [&dyn ToSql; 2] = [&word, &began];
+                let id = asset.iter().map(|asset| &asset.id as &dyn ToSql);
+                let values = condition.iter().copied().chain(rest).chain(id);
+                let mut rows = found.query(params_from_iter(values))?;
                 while let Some(row) = rows.next()? {
                     let known = Known {
                         id: row.get(0)?,
@@ -857,6 +863,13 @@ impl Pen<'_> {
                     };
                     gone.push((row.get(4)?, known));
                 }
+                Ok(())
+            };
+            if by_start {
+                look(&starts, params![self.account_id, from, until])?;
+            }
+            for (first, last) in &runs {
+                look(&by_id, params![first, last, self.account_id, NO_START, from, NO_START, until])?;
             }
             gone.sort_by(|(one, _), (other, _)| one.cmp(other));
             for (source_id, known) in gone {
