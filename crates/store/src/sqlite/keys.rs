@@ -1,5 +1,5 @@
-//! Which session has a key: from accounts, kinds and identifiers to numbers. And what is known of sessions whose keys, and
-//! whose assets, are not entered in their tables yet.
+//! Which session has a key: from accounts, kinds and identifiers to numbers. And what is known of sessions whose keys,
+//! starts and assets are not entered in their tables yet.
 
 use std::mem;
 
@@ -14,8 +14,8 @@ use super::{
     sieve::Sieve,
 };
 
-/// How many sessions may wait to be entered in `session_keys`, `session_starts` and `asset_runs`. The more of them, the more share a page of
-/// these, and the more memory they and sorting them take: 1.5 MB.
+/// How many sessions may wait to be entered in `session_keys`, `session_starts` and `asset_runs`. The more of them, the
+/// more share a page of these, and the more memory they and sorting them take: 1.5 MB.
 const WAITING: usize = 14_336;
 /// Which part of those that are entered may wait, if that is more: else hardly two of them would share a page.
 pub(super) const PART: usize = 32;

@@ -1,7 +1,5 @@
 //! Telling what is new from what may be known, without a look into the file.
 
-use std::mem;
-
 /// How many bits there are for each number. With [`PROBES`], of a hundred numbers that are new three are looked for in vain.
 const BITS: usize = 8;
 /// How many bits a number sets, all in the same line of the processor's cache.
@@ -66,9 +64,11 @@ impl Sieve {
         }
         // A quarter more than there are.
         let lines = (((count + count / 4).max(1 << 14) * BITS) >> LINE).min(LINES);
+        // The smaller one is given back first. If it fails, there is none, which is always right.
+        *self = Self::default();
         let mut larger = Self { lines: vec![Default::default(); lines], ..Self::default() };
         each(&mut larger)?;
-        let _ = mem::replace(self, larger);
+        *self = larger;
         Ok(())
     }
 
