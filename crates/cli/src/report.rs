@@ -2,6 +2,7 @@
 
 use charging_sessions::{
     AccountId, AssetRef, ChargingSession, Currency, EmissionsMethod, Money, ProviderId, Sensitive,
+    decimal_from_str,
 };
 use charging_sessions_report::{
     Context, Ledger, LedgerBuilder, Period,
@@ -128,7 +129,7 @@ enum Method {
 
 /// A price or a factor, from zero up.
 pub(crate) fn price(text: &str) -> Result<Decimal, String> {
-    let price = Decimal::from_str_exact(text).ok().filter(|price| !price.is_sign_negative());
+    let price = decimal_from_str(text).filter(|price| !price.is_sign_negative());
     let price = price.filter(|price| *price < Decimal::from(1_000_000));
     price.ok_or_else(|| "not a number such as 0.32, from zero and below a million".to_owned())
 }

@@ -46,7 +46,9 @@ pub use error::{Error, ErrorKind, Notification, Problem, Result};
 pub use issue::{Issue, IssueCode, Severity};
 pub use payload::Payload;
 pub use provider::{InvalidProviderId, ProviderId};
-pub use quantity::{Currency, Distance, Energy, Grams, Money, Percent, Power, decimal_from_f64};
+pub use quantity::{
+    Currency, Distance, Energy, Grams, Money, Percent, Power, decimal_from_f64, decimal_from_str,
+};
 pub use query::{SessionQuery, TimeWindow};
 pub use sensitive::Sensitive;
 pub use session::*;

@@ -29,6 +29,22 @@ pub fn decimal_from_f64(value: f64) -> Option<Decimal> {
     if noisy { decimal.round_sf(15).map(|decimal| decimal.normalize()) } else { Some(decimal) }
 }
 
+/// The decimal that a text is, exactly: an optional sign, digits, and at most one point. `None` if it is anything else, an
+/// exponent or a separator among them, or has more digits than a decimal holds.
+///
+/// ```
+/// use charging_sessions_core::decimal_from_str;
+///
+/// assert_eq!(decimal_from_str("-49.2450").unwrap().to_string(), "-49.2450");
+/// assert_eq!(decimal_from_str("1_000"), None);
+/// ```
+pub fn decimal_from_str(text: &str) -> Option<Decimal> {
+    // Of underscores, `Decimal` would skip any number, each by a call within the call before it: a text of some thousands
+    // of them would end the program.
+    let is_plain = text.bytes().all(|byte| byte.is_ascii_digit() || b"+-.".contains(&byte));
+    is_plain.then(|| Decimal::from_str_exact(text).ok())?
+}
+
 /// The decimal of at most four places and fifteen digits that `value` is the nearest float to, if there is one: there is
 /// no other one as short. Most numbers of providers are, and to write and read them takes many times as long.
 fn short_decimal(value: f64) -> Option<Decimal> {
@@ -93,7 +109,7 @@ fn deserialize_decimal<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Dec
             f.write_str("a decimal number, as a string or a number")
         }
         fn visit_str<E: de::Error>(self, text: &str) -> Result<Decimal, E> {
-            Decimal::from_str_exact(text).map_err(|_| E::invalid_value(de::Unexpected::Str(text), &self))
+            decimal_from_str(text).ok_or_else(|| E::invalid_value(de::Unexpected::Str(text), &self))
         }
         fn visit_i64<E: de::Error>(self, n: i64) -> Result<Decimal, E> {
             Ok(n.into())
@@ -486,6 +502,31 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    #[test]
+    fn a_text_of_any_length_is_a_decimal_or_none() {
+        for text in ["0", "+1.5", "-0.07", ".5", "5.", "79228162514264337593543950335"] {
+            assert_eq!(decimal_from_str(text), Decimal::from_str_exact(text).ok(), "{text}");
+            assert!(decimal_from_str(text).is_some(), "{text}");
+        }
+        let long = |part: &str| part.repeat(1_000_000);
+        for text in [
+            long("_"),
+            format!("1{}", long("_")),
+            long("9"),
+            long("."),
+            long("-"),
+            format!("0.{}", long("1")),
+        ] {
+            assert_eq!(decimal_from_str(&text), None);
+            assert!(serde_json::from_str::<Energy>(&format!("\"{text}\"")).is_err());
+        }
+        assert!(
+            ["", "1e3", "1_000", "1,5", " 1", "0x1", "1 000"]
+                .into_iter()
+                .all(|text| decimal_from_str(text).is_none())
+        );
+    }
 
     #[test]
     fn energy_keeps_every_digit() {

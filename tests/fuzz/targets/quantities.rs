@@ -1,7 +1,9 @@
 //! Numbers, currencies and instants, as they come in texts.
 #![no_main]
 
-use charging_sessions_core::{AccountId, ChargingSession, Currency, Energy, Power, decimal_from_f64};
+use charging_sessions_core::{
+    AccountId, ChargingSession, Currency, Energy, Power, decimal_from_f64, decimal_from_str,
+};
 use charging_sessions_http::utc;
 
 libfuzzer_sys::fuzz_target!(|data: &[u8]| {
@@ -23,6 +25,9 @@ libfuzzer_sys::fuzz_target!(|data: &[u8]| {
         assert_eq!(Currency::parse(&currency.to_string()), Some(currency));
     }
     drop(text.parse::<AccountId>());
+    if let Some(decimal) = decimal_from_str(text) {
+        assert_eq!(decimal_from_str(&decimal.to_string()), Some(decimal));
+    }
     drop(serde_json::from_str::<Energy>(text));
     if let Ok(session) = serde_json::from_str::<ChargingSession>(text) {
         charging_sessions_fuzz::hold_one(session);

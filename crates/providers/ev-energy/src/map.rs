@@ -5,7 +5,6 @@ use bytes::Bytes;
 use charging_sessions_core::{checks::known, *};
 use charging_sessions_http::{self as http, Link, RawValue, webhook::Event};
 use jiff::{SignedDuration, Timestamp};
-use rust_decimal::Decimal;
 
 use crate::{API_VERSION, PROVIDER, generated as wire};
 
@@ -329,7 +328,7 @@ fn intervals(
     let mut unusable = false;
     // Prices are decimal text in the minor unit.
     let mut price = |text: &str| {
-        let minor = Decimal::from_str_exact(text.trim()).ok();
+        let minor = decimal_from_str(text.trim());
         let price = minor.and_then(|minor| Money::from_minor(minor, currency?));
         unusable |= price.is_none();
         price
