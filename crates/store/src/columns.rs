@@ -3,7 +3,7 @@
 #[cfg(feature = "sqlite")]
 use std::ops::RangeInclusive;
 
-use charging_sessions_core::{AssetKind, AssetRef, Money, RecordKind, TimeWindow};
+use charging_sessions_core::{AssetKind, AssetRef, ChargingSession, Money, RecordKind, TimeWindow};
 use jiff::{Timestamp, tz::TimeZone};
 use serde::{Deserialize, Serialize, de::DeserializeOwned, de::IntoDeserializer as _};
 use zstd::bulk::{Compressor, Decompressor};
@@ -105,6 +105,15 @@ pub(crate) const fn asset_column(kind: AssetKind) -> &'static str {
         AssetKind::Vehicle => "vehicle_id",
         AssetKind::ChargePoint => "charge_point_id",
     }
+}
+
+/// The identifiers of a session's vehicle and of its charge point.
+pub(crate) fn asset_ids(session: &ChargingSession) -> [Option<&str>; 2] {
+    let parties = &session.parties;
+    [
+        parties.vehicle.as_ref().and_then(|vehicle| vehicle.source_id.as_deref()),
+        parties.charge_point.as_ref().and_then(|point| point.source_id.as_deref()),
+    ]
 }
 
 /// The upper or lower bound of the handles that begin with these digits; `None` if they are none.

@@ -23,7 +23,7 @@ use super::{
 };
 use crate::{
     Account, Batch, Changes, Hash, Lease, Reason, RunReport, Slice,
-    columns::{Packer, distinct, json, local_day, slice_text, split, to_us},
+    columns::{Packer, asset_ids, distinct, json, local_day, slice_text, split, to_us},
     content_hash,
 };
 
@@ -691,18 +691,12 @@ impl<'a> Pen<'a> {
                 each(all, |revised| revised.session.energy.headline().map(Energy::as_mwh)),
                 costs,
                 currencies,
-                each(all, |revised| {
-                    let vehicle = revised.session.parties.vehicle.as_ref();
-                    text(vehicle.and_then(|vehicle| vehicle.source_id.as_deref()))
-                }),
+                each(all, |revised| text(asset_ids(&revised.session)[0])),
                 each(all, |revised| {
                     let vehicle = revised.session.parties.vehicle.as_ref();
                     text(vehicle.and_then(|vehicle| vehicle.name.as_deref()))
                 }),
-                each(all, |revised| {
-                    let point = revised.session.parties.charge_point.as_ref();
-                    text(point.and_then(|point| point.source_id.as_deref()))
-                }),
+                each(all, |revised| text(asset_ids(&revised.session)[1])),
                 each(all, |revised| {
                     let location = revised.session.place.location.as_ref();
                     text(location.and_then(|location| location.label.as_deref()))

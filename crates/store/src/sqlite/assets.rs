@@ -4,7 +4,7 @@ use charging_sessions_core::{AssetKind, AssetRef};
 use rusqlite::{Connection, params};
 
 use super::prefixes::prefix;
-use crate::Hash;
+use crate::{Hash, columns::asset_column};
 
 /// How many bytes of a hash tell assets apart. The session itself decides.
 const BYTES: usize = 7;
@@ -14,11 +14,8 @@ pub(super) type Run = (i64, i64);
 
 /// What an asset is found by.
 fn number(account_id: i64, kind: AssetKind, id: &str) -> i64 {
-    let kind = match kind {
-        AssetKind::Vehicle => "vehicle",
-        AssetKind::ChargePoint => "charge_point",
-    };
-    prefix(Hash::of(format!("{account_id} {kind} {id}").as_bytes()).as_bytes(), BYTES)
+    let name = format!("{account_id} {} {id}", asset_column(kind));
+    prefix(Hash::of(name.as_bytes()).as_bytes(), BYTES)
 }
 
 /// The runs of the assets of sessions that are not entered yet.

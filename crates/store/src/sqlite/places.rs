@@ -34,8 +34,8 @@ pub(super) struct Places {
 impl Places {
     /// Learns what others have written since; up to the payload `last`, which is the latest.
     pub(super) fn refresh(&mut self, c: &Connection, last: i64) -> rusqlite::Result<()> {
-        let first = c.prepare_cached("SELECT min(first_id) FROM new_payload_places")?;
-        let first = { first }.query_row([], |row| row.get::<_, Option<i64>>(0))?;
+        let mut first = c.prepare_cached("SELECT min(first_id) FROM new_payload_places")?;
+        let first: Option<i64> = first.query_row([], |row| row.get(0))?;
         if first != self.first {
             // Somebody else has merged them, or begun anew after a merging.
             *self = Self { first, ..Self::default() };

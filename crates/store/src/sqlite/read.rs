@@ -244,28 +244,29 @@ fn sessions_of(
         select("sessions s", "+s.account_id = ? AND s.id >= ? AND s.id <= ?", &[account_id, first, last], "s")
     };
     let of_asset = filter.asset.as_ref().map(|asset| assets::of_few(c, account_id, asset)).transpose()?;
-    let (mut found, mut in_order) = match (of_asset.flatten(), filter.window.filter(|_| after.is_none())) {
+    let mut scattered = Vec::new();
+    let mut found = match (of_asset.flatten(), filter.window.filter(|_| after.is_none())) {
         (Some(runs), _) => {
-            let runs = runs.into_iter().filter(|(first, _)| *first <= end);
-            let found = runs.map(|(first, last)| numbered(first, last.min(end))).collect::<Read<Vec<_>>>()?;
-            (found.concat(), false)
+            for (first, last) in runs.into_iter().filter(|(first, _)| *first <= end) {
+                scattered.append(&mut numbered(first, last.min(end))?);
+            }
+            Vec::new()
         }
         // What starts in a window is found by its start, and is seldom more than is asked for.
         (None, Some(window)) => {
             let started = "session_starts b CROSS JOIN sessions s ON s.id = b.session_id";
             let condition = "b.account_id = ? AND b.start_us >= ? AND b.start_us < ?";
             let window = [account_id, to_us(window.from()), to_us(window.until())];
-            (select(started, condition, &window, "s")?, true)
+            select(started, condition, &window, "s")?
         }
         (None, None) => {
             let entered = "session_keys k CROSS JOIN sessions s ON s.id = k.session_id";
-            (select(entered, "k.account_id = ? AND s.id <= ?", &[account_id, end], "k")?, true)
+            select(entered, "k.account_id = ? AND s.id <= ?", &[account_id, end], "k")?
         }
     };
-    let mut waiting = numbered(end + 1, i64::MAX)?;
-    in_order &= waiting.is_empty();
-    found.append(&mut waiting);
-    if !in_order {
+    scattered.append(&mut numbered(end + 1, i64::MAX)?);
+    if !scattered.is_empty() {
+        found.append(&mut scattered);
         found.sort_by(|a, b| {
             let [a, b] = [a, b].map(|stored| stored.session.key());
             (a.kind.as_str(), &a.source_id).cmp(&(b.kind.as_str(), &b.source_id))

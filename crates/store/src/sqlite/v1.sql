@@ -91,7 +91,7 @@ CREATE TABLE session_starts (
 
 -- Sessions by the vehicle and the charge point that they are of, or once were: those from `first_id` to `last_id`, as most
 -- are read one asset after the other. `asset` is the first seven bytes of the SHA-256 of what is called, for instance,
--- `1 vehicle abc`: the account, the kind, the identifier. Which asset it really is, the session says.
+-- `1 vehicle_id abc`: the account, the column, the identifier. Which asset it really is, the session says.
 CREATE TABLE asset_runs (
   asset    INTEGER NOT NULL,
   first_id INTEGER NOT NULL,

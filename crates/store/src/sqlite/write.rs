@@ -25,7 +25,7 @@ use super::{
 };
 use crate::{
     Account, Batch, Changes, Hash, Reason, RunReport, Slice,
-    columns::{Packer, asset_column, distinct, local_day, slice_text, split, to_us},
+    columns::{Packer, asset_column, asset_ids, distinct, local_day, slice_text, split, to_us},
 };
 
 type Written<T> = Result<T, Failure>;
@@ -46,15 +46,6 @@ struct Known {
     content: Hash,
     missing: bool,
     has_intervals: bool,
-}
-
-/// The identifiers of its vehicle and of its charge point.
-fn assets_of(session: &ChargingSession) -> [Option<&str>; 2] {
-    let parties = &session.parties;
-    [
-        parties.vehicle.as_ref().and_then(|vehicle| vehicle.source_id.as_deref()),
-        parties.charge_point.as_ref().and_then(|point| point.source_id.as_deref()),
-    ]
 }
 
 /// An account that may be written to.
@@ -515,7 +506,7 @@ impl Pen<'_> {
         let period = &session.timing.period;
         let zone = session.timing.zone.as_ref().map(|zone| zone.name.as_str());
         let parties = &session.parties;
-        let [vehicle_id, charge_point_id] = assets_of(session);
+        let [vehicle_id, charge_point_id] = asset_ids(session);
         let money = session.costs.cost.as_ref().map(|cost| cost.money);
         let (cost, currency) = split(money);
         let current: [&dyn ToSql; 17] = [
@@ -623,7 +614,7 @@ impl Pen<'_> {
         let mut before = t.prepare_cached(
             "SELECT start_us, vehicle_id IS ?, charge_point_id IS ? FROM sessions WHERE id = ?",
         )?;
-        let now = assets_of(session);
+        let now = asset_ids(session);
         let (start, same): (Option<i64>, [bool; 2]) =
             before.query_row((now[0], now[1], id), |row| Ok((row.get(0)?, [row.get(1)?, row.get(2)?])))?;
         let start_now = session.timing.period.start.map(to_us);
