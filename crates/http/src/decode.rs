@@ -190,13 +190,18 @@ impl<'de: 'a, 'a> Deserialize<'de> for RawRecords<'a> {
     }
 }
 
-/// The body as one `T`, for example an envelope with [`RawRecords`].
+/// The body as one `T`, for example an envelope with [`RawRecords`]. No array is one: of that, serde would read the
+/// elements as the fields of an envelope, in their order, and the records in it would be lost.
 ///
 /// # Errors
 ///
 /// [`ErrorKind::Protocol`] that says what was found instead, and where; never the content.
 pub fn json<'a, T: Deserialize<'a>>(body: &'a Bytes) -> Result<T> {
     let text = text(body)?;
+    if text.trim_start().starts_with('[') {
+        let message = "expected JSON of the documented shape, found a JSON array";
+        return Err(Error::new(ErrorKind::Protocol, message));
+    }
     serde_json::from_str(text).map_err(|e| {
         // Only now, because keeping track of the place costs time.
         let mut again = serde_json::Deserializer::from_str(text);
@@ -970,6 +975,11 @@ mod tests {
             "expected JSON of the documented shape, found a JSON object of another shape at /start (line 1, column 29)"
         );
         assert_eq!(json::<u8>(&Bytes::from_static(b"7")).unwrap(), 7);
+        // Which serde would take for the two fields of the structure.
+        assert_eq!(
+            sentence(json::<Strict>(&Bytes::from_static(br#" ["a","2026-01-01T00:00:00Z"]"#))),
+            "expected JSON of the documented shape, found a JSON array"
+        );
     }
 
     #[test]
