@@ -6,6 +6,7 @@ mod ci;
 mod codegen;
 mod compile_time;
 mod endurance;
+mod faults;
 mod fetch_spec;
 mod fleet;
 mod foreign;
@@ -90,6 +91,8 @@ enum Task {
     Postgres,
     /// Kill the program, cut it off, fill its disk, and give it a million sessions. Takes minutes, and root for the disk.
     Endurance,
+    /// Break what HTTP, TLS and providers promise, and write what a sync makes of it to docs/faults.md.
+    Faults,
     /// Kill and stop three workers at random, and the server under them, and compare the store with the truth.
     Fleet(fleet::Options),
     /// Read partitioned exports by the engines that docs/lake.md names, from a folder and from an object store.
@@ -149,6 +152,7 @@ fn run(arguments: Arguments) -> Result<()> {
         Task::Bench(options) => bench::run(&root, &options),
         Task::Postgres => postgres::run(&root),
         Task::Endurance => endurance::run(&root),
+        Task::Faults => faults::run(&root),
         Task::Fleet(options) => fleet::run(&root, &options),
         Task::Lake => lake::run(&root),
         Task::Fuzz { targets, seconds } => fuzz::run(&root, &targets, seconds),

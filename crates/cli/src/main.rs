@@ -63,7 +63,13 @@ fn main() -> std::process::ExitCode {
     }
 }
 
-#[tokio::main]
-async fn run(args: Args) -> Result<exit::Code, Failure> {
-    args.command.run(&args.shared).await
+/// How many threads there are for what waits for files: one writes into the store, one copies its log. Of each that has
+/// worked, the allocator keeps memory.
+const FILE_THREADS: usize = 2;
+
+fn run(args: Args) -> Result<exit::Code, Failure> {
+    let mut builder = tokio::runtime::Builder::new_multi_thread();
+    let runtime = builder.enable_all().max_blocking_threads(FILE_THREADS).build();
+    let runtime = runtime.map_err(|e| Failure::other(format!("no threads can be started: {e}")))?;
+    runtime.block_on(args.command.run(&args.shared))
 }

@@ -1,33 +1,10 @@
 //! What values look like in the columns of a database, whichever it is.
 
-#[cfg(feature = "sqlite")]
-use std::ops::RangeInclusive;
-
 use charging_sessions_core::{AssetKind, AssetRef, ChargingSession, Money, RecordKind, TimeWindow};
 use jiff::{Timestamp, tz::TimeZone};
 use serde::{Deserialize, Serialize, de::DeserializeOwned, de::IntoDeserializer as _};
-use zstd::bulk::{Compressor, Decompressor};
 
 use crate::{Reason, Slice};
-
-/// More than any answer that is read, in bytes.
-const LARGEST_PAYLOAD: usize = 1 << 30;
-
-/// How many bytes a dictionary may have: shorter ones have nothing to offer, and longer ones take longer to prepare than
-/// they save.
-#[cfg(feature = "sqlite")]
-const DICTIONARIES: RangeInclusive<usize> = 128..=65_536;
-
-/// How a dictionary begins that is more than an example. One of ours is nothing else.
-#[cfg(feature = "sqlite")]
-const MAGIC: [u8; 4] = 0xEC30_A437_u32.to_le_bytes();
-
-/// The level is the fastest, because records are too short for higher ones to find more.
-const COMPRESSION: i32 = 1;
-
-/// With an example: what is not in it is little, and made no shorter by counting its letters.
-#[cfg(feature = "sqlite")]
-const COMPRESSION_BY_EXAMPLE: i32 = -1;
 
 /// What is stored does not read back.
 #[derive(Debug)]
@@ -127,86 +104,9 @@ pub(crate) fn handle_bound(handle: &str, fill: &str) -> Option<[u8; 16]> {
     number.ok().map(u128::to_be_bytes)
 }
 
-/// Makes payloads shorter, where they can be.
-pub(crate) struct Packer(Compressor<'static>);
-
-impl Packer {
-    /// `None` if there is no memory.
-    pub(crate) fn new() -> Option<Self> {
-        Compressor::new(COMPRESSION).ok().map(Self)
-    }
-
-    /// Packs what is like `dictionary`, which is needed to unpack it. `None` if it is no use as one.
-    #[cfg(feature = "sqlite")]
-    pub(crate) fn like(dictionary: &[u8]) -> Option<Self> {
-        let packer =
-            Self::suits(dictionary).then(|| Compressor::with_dictionary(COMPRESSION_BY_EXAMPLE, dictionary));
-        packer?.ok().map(Self)
-    }
-
-    /// Whether it is of use as a dictionary.
-    #[cfg(feature = "sqlite")]
-    pub(crate) fn suits(dictionary: &[u8]) -> bool {
-        DICTIONARIES.contains(&dictionary.len()) && !dictionary.starts_with(&MAGIC)
-    }
-
-    /// Zstandard if it is shorter; else `None`.
-    pub(crate) fn pack(&mut self, plain: &[u8]) -> Option<Vec<u8>> {
-        self.0.compress(plain).ok().filter(|packed| packed.len() < plain.len())
-    }
-}
-
-/// Unpacks what was packed by the same dictionary.
-pub(crate) struct Unpacker(Decompressor<'static>);
-
-impl Unpacker {
-    /// The dictionary is empty where there is none.
-    pub(crate) fn like(dictionary: &[u8]) -> Result<Self, Damaged> {
-        Decompressor::with_dictionary(dictionary).map(Self).map_err(|_| Damaged)
-    }
-
-    /// What had this size.
-    pub(crate) fn unpack(&mut self, size: i64, bytes: &[u8]) -> Result<Vec<u8>, Damaged> {
-        let size = usize::try_from(size).unwrap_or(usize::MAX);
-        // A damaged number must not take all memory.
-        if size > LARGEST_PAYLOAD {
-            return Err(Damaged);
-        }
-        let plain = self.0.decompress(bytes, size).map_err(|_| Damaged)?;
-        if plain.len() == size { Ok(plain) } else { Err(Damaged) }
-    }
-}
-
-/// Whether what had this size was kept as it was, because packing it made it no shorter.
-pub(crate) fn is_plain(size: i64, bytes: &[u8]) -> bool {
-    usize::try_from(size) == Ok(bytes.len())
-}
-
-/// A payload of this size, as it was received. The dictionary is empty where there is none.
-pub(crate) fn unpack(size: i64, bytes: &[u8], dictionary: &[u8]) -> Result<Vec<u8>, Damaged> {
-    if is_plain(size, bytes) { Ok(bytes.to_vec()) } else { Unpacker::like(dictionary)?.unpack(size, bytes) }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[cfg(feature = "sqlite")]
-    #[test]
-    fn what_is_like_another_is_packed_to_what_is_different() {
-        let body = |id: u32| {
-            (0..40).map(|n| format!("\"{n} {}\": null, ", n * n)).collect::<String>() + &id.to_string()
-        };
-        let (one, two) = (body(1), body(2));
-        let packed = Packer::like(one.as_bytes()).unwrap().pack(two.as_bytes()).unwrap();
-        assert!(packed.len() < 40, "{}", packed.len());
-        let size = two.len() as i64;
-        assert_eq!(unpack(size, &packed, one.as_bytes()).unwrap(), two.as_bytes());
-        assert!(unpack(size, &packed, b"").is_err());
-        // What is too short, too long, or says that it is a dictionary of another kind.
-        assert!(Packer::like(&[b'x'; 127]).is_none() && Packer::like(&[b'x'; 65_537]).is_none());
-        assert!(Packer::like(&[&MAGIC[..], one.as_bytes()].concat()).is_none());
-    }
 
     #[test]
     fn order_in_time_is_kept_before_1970_too() {

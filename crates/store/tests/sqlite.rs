@@ -15,7 +15,7 @@ use charging_sessions_core::{
 use charging_sessions_store::{Batch, Filter, Hash, RunReport, SessionStore, Slice, SqliteStore};
 use jiff::tz::TimeZone;
 use rusqlite::Connection;
-use suite::{PROVIDER, account, all, at, home, key, page, part, session, window, with_energy};
+use suite::{PROVIDER, account, all, at, home, key, page, part, rejected, session, window, with_energy};
 use tempfile::TempDir;
 
 mod suite;
@@ -183,7 +183,9 @@ async fn damage_is_an_error_and_no_panic() {
     let slice = Slice { asset: Some(AssetRef::vehicle("v")), ..all() };
     let store = SqliteStore::open(&path).unwrap();
     let lease = store.begin(&home(), at(0)).await.unwrap();
-    store.commit(&*lease, part(&slice, "", "", &[of_asset], 2)).await.unwrap();
+    let mut last = part(&slice, "", "", &[of_asset], 2);
+    last.rejected = vec![rejected(Some("odd"), "{\"odd\": true}")];
+    store.commit(&*lease, last).await.unwrap();
     drop((store, lease));
     end_run(&SqliteStore::open(&path).unwrap()).await;
     let whole = fs::read(&path).unwrap();
@@ -199,17 +201,18 @@ async fn damage_is_an_error_and_no_panic() {
     assert!(reads_with_an_error(&path, &whole[..whole.len() / 2]).await);
     // Sound as a database, and not as a store.
     for damage in [
-        "UPDATE revisions SET record = x'7b', record_size = 1",
+        "UPDATE revisions SET bytes = x'7b', payload_size = 0, record_size = 1",
         "UPDATE revisions SET record_size = -1",
         "UPDATE revisions SET record_size = 9223372036854775807",
+        "UPDATE revisions SET payload_size = -1",
+        "UPDATE revisions SET payload_size = 9223372036854775807",
+        "UPDATE revisions SET payload_size = payload_size + 1, record_size = record_size - 1",
         "UPDATE revisions SET example_id = NULL",
         "UPDATE revisions SET example_id = 99999 WHERE id > 1",
         "UPDATE accounts SET example_id = 99999",
         "DELETE FROM sessions_entered",
         "UPDATE sessions SET first_seen_us = 9223372036854775807",
-        "UPDATE payloads SET size = 9223372036854775807",
-        "UPDATE payloads SET size = -1",
-        "UPDATE payloads SET size = 100000",
+        "UPDATE revisions SET payload_size = 100000",
         "UPDATE sessions SET content = x'00'",
         "UPDATE accounts SET account = 'a b'",
         "UPDATE revisions SET reason = 'else'",
@@ -225,9 +228,23 @@ async fn damage_is_an_error_and_no_panic() {
     }
     // What only shows to whoever looks for it.
     for (damage, words) in [
-        ("UPDATE revisions SET record = x'7b', record_size = 1", "the record ev-energy/home/segment/"),
+        (
+            "UPDATE revisions SET bytes = x'7b', payload_size = 0, record_size = 1, payload_id = NULL, \
+             payload_hash = NULL",
+            "the record ev-energy/home/segment/",
+        ),
         ("UPDATE sessions SET content = x'00'", "the record ev-energy/home/segment/"),
         ("DELETE FROM accounts", "belongs to none of accounts"),
+        ("UPDATE revisions SET payload_hash = randomblob(32)", "bytes that were received are others now"),
+        ("UPDATE revisions SET payload_size = payload_size + 1", "is damaged"),
+        (
+            "UPDATE revisions SET payload_hash = NULL WHERE id = 1",
+            "bytes that a record was read from are missing",
+        ),
+        (
+            "UPDATE revisions SET payload_id = 99999 WHERE id = 1",
+            "bytes that a record was read from are missing",
+        ),
         ("UPDATE payloads SET hash = randomblob(32)", "bytes that were received are others now"),
         ("UPDATE payloads SET size = size + 1", "is damaged"),
         ("DELETE FROM new_payload_places", "not found by their hash"),
@@ -344,22 +361,30 @@ async fn readers_see_whole_batches_while_a_writer_writes() {
 }
 
 #[tokio::test]
-async fn payloads_are_kept_once_also_when_there_are_many() {
+async fn payloads_are_not_kept_again_as_long_as_they_stay_the_same() {
     let (_folder, path) = scratch();
     let store = SqliteStore::open(&path).unwrap();
     let bodies: Vec<_> =
         (0..8200).map(|number| format!("{{\"number\": {number}}} {}", "x".repeat(200))).collect();
-    for round in ["one", "two"] {
+    for wh in [1, 2] {
         let with = |(number, body): (usize, &String)| {
-            let mut session = session(&format!("{round} {number}"), 0);
+            let mut session = with_energy(session(&number.to_string(), 0), wh);
             session.provenance.payload = Some(Payload::from(body.clone()));
             session
         };
         let sessions: Vec<_> = bodies.iter().enumerate().map(with).collect();
         let lease = store.begin(&home(), at(0)).await.unwrap();
         for sessions in sessions.chunks(4096) {
-            store.commit(&*lease, page(sessions, 1)).await.unwrap();
+            // Of no kind that would vanish.
+            let slice = Slice { kinds: vec![], ..all() };
+            store.commit(&*lease, part(&slice, "", "", sessions, 1)).await.unwrap();
         }
+    }
+    // Each of both revisions says which bytes it was read from.
+    for number in [0, 8199] {
+        let hash = Hash::of(bodies[number].as_bytes());
+        let states = store.revisions(&key(&number.to_string())).await.unwrap();
+        assert_eq!(states.iter().map(|state| state.payload).collect::<Vec<_>>(), [Some(hash); 2]);
     }
     // What came first, what came last before places are merged, and what came after.
     for body in [&bodies[0], &bodies[8190], &bodies[8191], &bodies[8192], &bodies[8199]] {
@@ -368,7 +393,10 @@ async fn payloads_are_kept_once_also_when_there_are_many() {
     }
     store.verify().await.unwrap();
     let db = Connection::open(&path).unwrap();
-    for (table, rows) in [("payloads", 8200), ("payload_places", 8192), ("new_payload_places", 1)] {
+    let with_payload = "revisions WHERE payload_hash IS NOT NULL";
+    for (table, rows) in
+        [("revisions", 16_400), (with_payload, 8200), ("payload_places", 8192), ("new_payload_places", 1)]
+    {
         let count = |row: &rusqlite::Row<'_>| row.get::<_, i64>(0);
         let counted = db.query_row(&format!("SELECT count(*) FROM {table}"), [], count).unwrap();
         assert_eq!(counted, rows, "{table}");
@@ -416,23 +444,23 @@ async fn what_another_one_has_written_is_known() {
             let sql = format!("SELECT count(*) FROM {table}");
             db.query_row(&sql, [], |row| row.get::<_, i64>(0)).unwrap()
         };
-        ["sessions", "payloads", "new_payload_places"].map(count)
+        ["sessions", "revisions WHERE payload_hash IS NOT NULL", "new_payload_places"].map(count)
     };
     let mut from = String::new();
     // Who writes, which bytes, under which names, and what there is afterwards. The second one merges places that the
-    // first one has in memory, and enters keys that wait with the first one.
+    // first one has written, and enters keys that wait with the first one.
     for (turn, (store, numbers, name, expected)) in [
         (0, 0..5000, "a", [5000, 5000, 1]),
         (1, 5000..9000, "a", [9000, 9000, 0]),
-        (0, 0..9000, "b", [18_000, 9000, 0]),
-        (0, 9000..9100, "a", [18_100, 9100, 1]),
-        (1, 9050..9200, "b", [18_250, 9200, 2]),
-        (0, 0..9100, "a", [18_250, 9200, 2]),
-        (1, 9100..9200, "a", [18_350, 9200, 2]),
-        (0, 9200..18_000, "a", [27_150, 18_000, 0]),
-        (0, 0..1, "a", [27_150, 18_000, 0]),
-        (1, 18_000..26_200, "a", [35_350, 26_200, 0]),
-        (0, 18_000..18_100, "b", [35_450, 26_200, 0]),
+        (0, 0..9000, "b", [18_000, 18_000, 0]),
+        (0, 9000..9100, "a", [18_100, 18_100, 1]),
+        (1, 9050..9200, "b", [18_250, 18_250, 2]),
+        (0, 0..9100, "a", [18_250, 18_250, 2]),
+        (1, 9100..9200, "a", [18_350, 18_350, 3]),
+        (0, 9200..18_000, "a", [27_150, 27_150, 0]),
+        (0, 0..1, "a", [27_150, 27_150, 0]),
+        (1, 18_000..26_200, "a", [35_350, 35_350, 0]),
+        (0, 18_000..18_100, "b", [35_450, 35_450, 1]),
     ]
     .into_iter()
     .enumerate()
@@ -680,7 +708,8 @@ async fn records_are_packed_by_the_first_of_their_account() {
     assert_eq!(number("SELECT count(*) FROM revisions WHERE example_id = 1"), 299);
     assert_eq!(number("SELECT count(*) FROM revisions WHERE example_id = 301"), 3);
     assert_eq!(number("SELECT count(DISTINCT example_id) FROM revisions"), 2);
-    let halves = "SELECT count(*) FROM revisions WHERE example_id AND length(record) * 3 > record_size";
+    let halves =
+        "SELECT count(*) FROM revisions WHERE example_id AND length(bytes) * 3 > payload_size + record_size";
     assert_eq!(number(halves), 0, "a third is left, or less");
     store.verify().await.unwrap();
 }

@@ -1,6 +1,11 @@
 //! One slice: from page to page, and whether its end was reached with everything.
 
-use std::{collections::HashSet, mem, sync::atomic::Ordering};
+use std::{
+    collections::{HashSet, hash_map::RandomState},
+    hash::BuildHasher as _,
+    mem,
+    sync::atomic::Ordering,
+};
 
 use charging_sessions_core::{
     ChargingSession, Cursor, Error, ErrorKind, RejectedRecord, Result, SessionKey, SessionPage, SessionQuery,
@@ -340,17 +345,22 @@ impl Reading<'_> {
 struct Proof {
     total: Option<u64>,
     moved: bool,
-    records: HashSet<String>,
+    /// Hashes of what they are called, because a listing may be long. If two were alike, there would seem to be one too
+    /// few, and the listing would be read again.
+    records: HashSet<u64>,
+    hasher: RandomState,
 }
 
 impl Proof {
     fn add(&mut self, page: &SessionPage) {
         let Some(total) = page.total else { return };
         self.moved |= self.total.replace(total).is_some_and(|before| before != total);
-        self.records.extend(page.sessions.iter().map(|session| session.key().to_string()));
-        let name = |id: &Option<String>, bytes| id.clone().unwrap_or_else(|| Hash::of(bytes).to_string());
-        let rejected = page.rejected.iter().map(|record| name(&record.id, record.payload.as_bytes()));
-        self.records.extend(rejected);
+        let sessions = page.sessions.iter().map(|session| self.hasher.hash_one(session.key()));
+        let rejected = page.rejected.iter().map(|record| match &record.id {
+            Some(id) => self.hasher.hash_one(id),
+            None => self.hasher.hash_one(record.payload.as_bytes()),
+        });
+        self.records.extend(sessions.chain(rejected));
     }
 
     /// What is missing, in words. Of a listing that was resumed only a part is counted, so that much is.

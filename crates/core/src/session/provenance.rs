@@ -24,8 +24,8 @@ pub struct Provenance {
     /// When the provider says that it last changed the record.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub source_updated_at: Option<Timestamp>,
-    /// The record as it was received. Not part of the serialized form: a store keeps it apart, once per
-    /// content.
+    /// The record as it was received. Not part of the serialized form: a store keeps it apart, and not
+    /// again as long as it stays the same.
     #[serde(skip)]
     pub payload: Option<Payload>,
 }

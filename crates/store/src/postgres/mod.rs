@@ -15,6 +15,7 @@ use crate::{
 
 mod connect;
 mod error;
+mod pack;
 mod read;
 mod schema;
 mod text;

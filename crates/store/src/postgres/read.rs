@@ -14,12 +14,13 @@ use tokio_postgres::{
 
 use super::{
     error::Failure,
+    pack,
     text::{self, written},
 };
 use crate::{
     Account, Coverage, Filter, Hash, Quarantined, Reason, Recorded, Revision, RunReport, Slice,
     StoredSession,
-    columns::{self, asset_column, handle_bound, instant, json, slice, slice_text, to_us, word},
+    columns::{asset_column, handle_bound, instant, json, slice, slice_text, to_us, word},
 };
 
 type Read<T> = Result<T, Failure>;
@@ -354,7 +355,7 @@ pub(super) async fn payload(c: &impl GenericClient, hash: &Hash) -> Read<Option<
 
 /// A payload whose size and bytes stand at `column` and after it.
 fn unpack(row: &Row, column: usize) -> Read<Payload> {
-    Ok(columns::unpack(row.try_get(column)?, row.try_get(column + 1)?, &[])?.into())
+    Ok(pack::unpack(row.try_get(column)?, row.try_get(column + 1)?)?.into())
 }
 
 /// How much is looked at at once for damage.

@@ -18,12 +18,13 @@ use tokio_postgres::{Client, Row, error::SqlState, types::ToSql};
 use super::{
     error::Failure,
     key,
+    pack::Packer,
     read::{cursor, is_of},
     text::{self, written},
 };
 use crate::{
     Account, Batch, Changes, Hash, Lease, Reason, RunReport, Slice,
-    columns::{Packer, asset_ids, distinct, json, local_day, slice_text, split, to_us},
+    columns::{asset_ids, distinct, json, local_day, slice_text, split, to_us},
     content_hash,
 };
 

@@ -21,8 +21,6 @@ const WAITING: usize = 14_336;
 pub(super) const PART: usize = 32;
 /// Stands for a start that is not known; before all that are.
 pub(super) const NO_START: i64 = i64::MIN;
-/// How many bytes of a handle tell nearly all apart that wait.
-const BYTES: usize = 4;
 /// How many a handle has.
 const HANDLE: usize = 16;
 
@@ -106,11 +104,16 @@ pub(super) struct Waiting {
 }
 
 impl Waiting {
+    /// None, if all are entered up to this one.
+    fn from(end: i64) -> Self {
+        Self { end, last: end, known: ByPrefix::after(end), ..Self::default() }
+    }
+
     /// Learns what others have written since.
     pub(super) fn refresh(&mut self, c: &Connection) -> Read<()> {
         let end = end(c)?;
         if end != self.end {
-            *self = Self { end, last: end, ..Self::default() };
+            *self = Self::from(end);
         }
         let sql = "SELECT id, handle, account_id, vehicle_id, charge_point_id FROM sessions WHERE id > ?";
         let mut added = c.prepare_cached(sql)?;
@@ -136,7 +139,7 @@ impl Waiting {
         vehicle: Option<&str>,
         charge_point: Option<&str>,
     ) {
-        self.known.insert(prefix(handle, BYTES), id);
+        self.known.insert(handle, id);
         self.all.add(sifted(handle));
         self.runs.add(id, account_id, vehicle, charge_point);
         self.last = id;
@@ -162,19 +165,19 @@ impl Waiting {
         self.runs.of(c, account_id, asset)
     }
 
-    /// The number of a session, if it is known.
+    /// The number of a session with this key and its handle, if it is known.
     pub(super) fn find(
         &mut self,
         c: &Connection,
         entered: &mut CachedStatement<'_>,
         account_id: i64,
         key: &SessionKey,
+        handle: &[u8],
     ) -> rusqlite::Result<Option<i64>> {
-        let handle = key.id();
-        if self.all.lacks(sifted(handle.as_bytes())) {
+        if self.all.lacks(sifted(handle)) {
             return Ok(None);
         }
-        for id in self.known.of(prefix(handle.as_bytes(), BYTES)) {
+        for id in self.known.of(handle) {
             if is_of(c, id, account_id, key)? {
                 return Ok(Some(id));
             }
@@ -206,7 +209,7 @@ impl Waiting {
         c.prepare_cached(sql)?.execute([NO_START, self.end])?;
         mem::take(&mut self.runs).enter(c)?;
         c.prepare_cached("UPDATE sessions_entered SET session_id = ?")?.execute(params![self.last])?;
-        *self = Self { end: self.last, last: self.last, all: mem::take(&mut self.all), ..Self::default() };
+        *self = Self { all: mem::take(&mut self.all), ..Self::from(self.last) };
         Ok(())
     }
 }

@@ -26,6 +26,7 @@ mod assets;
 mod error;
 mod keys;
 mod log;
+mod pack;
 mod places;
 mod prefixes;
 mod prepare;
@@ -77,7 +78,6 @@ struct Shared {
 struct Writer {
     connection: Connection,
     waiting: keys::Waiting,
-    places: places::Places,
 }
 
 impl fmt::Debug for SqliteStore {
@@ -169,10 +169,8 @@ impl SqliteStore {
     fn new(path: Option<PathBuf>, writer: Option<Connection>) -> Self {
         let shared = Shared {
             path,
-            writer: writer.map(|connection| {
-                let (waiting, places) = (keys::Waiting::default(), places::Places::default());
-                Mutex::new(Writer { connection, waiting, places })
-            }),
+            writer: writer
+                .map(|connection| Mutex::new(Writer { connection, waiting: keys::Waiting::default() })),
             readers: Mutex::default(),
             copier: log::Copier::default(),
             permits: Arc::new(Semaphore::new(READERS)),
@@ -194,23 +192,17 @@ impl SqliteStore {
                 return Err(error::storage(path, "was opened for reading only; open it for writing"));
             };
             let sqlite = |e| error::sqlite(path, e);
-            let Writer { connection, waiting, places } = &mut *lock(writer);
+            let Writer { connection, waiting } = &mut *lock(writer);
             // Taking the lock first means that nothing can change between what is read and what is written.
             let transaction =
                 connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(sqlite)?;
             // Of a write that is undone nothing is known afterwards.
             let now_waiting = RefCell::new(mem::take(waiting));
-            let now_places = RefCell::new(mem::take(places));
-            let writing = Writing {
-                transaction: &transaction,
-                shared,
-                zone: &store.zone,
-                waiting: &now_waiting,
-                places: &now_places,
-            };
+            let writing =
+                Writing { transaction: &transaction, shared, zone: &store.zone, waiting: &now_waiting };
             let result = work(&writing).map_err(|failure| failure.at(path))?;
             transaction.commit().map_err(sqlite)?;
-            (*waiting, *places) = (now_waiting.into_inner(), now_places.into_inner());
+            *waiting = now_waiting.into_inner();
             log::committed(shared);
             Ok(result)
         })
@@ -318,7 +310,6 @@ struct Writing<'a> {
     shared: &'a Shared,
     zone: &'a TimeZone,
     waiting: &'a RefCell<keys::Waiting>,
-    places: &'a RefCell<places::Places>,
 }
 
 /// The right to write, with what holds it.

@@ -10,17 +10,29 @@ pub(super) fn prefix(bytes: &[u8], count: usize) -> i64 {
     bytes.iter().take(count).fold(0, |number, byte| number << 8 | i64::from(*byte))
 }
 
-/// Which rows may be those of a prefix. It tells nearly all apart, and the row itself decides.
+/// How many bytes tell nearly all rows apart that are in memory, and the row itself decides.
+const BYTES: usize = 4;
+
+/// Which rows after one may be those of a hash or a handle.
 #[derive(Default)]
 pub(super) struct ByPrefix {
-    known: HashMap<i64, i64, BuildHasherDefault<Plain>>,
+    /// Beside each prefix, how far after the first one its row is. In four bytes each, because there may be many.
+    known: HashMap<u32, u32, BuildHasherDefault<Plain>>,
     /// Those whose prefix is that of another one.
-    alike: Vec<(i64, i64)>,
+    alike: Vec<(u32, u32)>,
+    first: i64,
 }
 
 impl ByPrefix {
-    pub(super) fn insert(&mut self, prefix: i64, id: i64) {
-        if let Some(other) = self.known.insert(prefix, id) {
+    /// For rows that come after this one, 4,294,967,295 at most.
+    pub(super) fn after(first: i64) -> Self {
+        Self { first, ..Self::default() }
+    }
+
+    /// Adds a row after the first one.
+    pub(super) fn insert(&mut self, bytes: &[u8], id: i64) {
+        let (prefix, row) = (Self::prefix(bytes), (id - self.first) as u32);
+        if let Some(other) = self.known.insert(prefix, row) {
             self.alike.push((prefix, other));
         }
     }
@@ -29,20 +41,15 @@ impl ByPrefix {
         self.known.len() + self.alike.len()
     }
 
-    pub(super) fn of(&self, prefix: i64) -> impl Iterator<Item = i64> {
-        let alike = self.alike.iter().filter(move |(other, _)| *other == prefix).map(|(_, id)| *id);
-        self.known.get(&prefix).copied().into_iter().chain(alike)
+    /// The rows that may be those of these bytes.
+    pub(super) fn of(&self, bytes: &[u8]) -> impl Iterator<Item = i64> {
+        let prefix = Self::prefix(bytes);
+        let alike = self.alike.iter().filter(move |(other, _)| *other == prefix).map(|(_, row)| *row);
+        self.known.get(&prefix).copied().into_iter().chain(alike).map(|row| self.first + i64::from(row))
     }
 
-    pub(super) fn prefixes(&self) -> impl Iterator<Item = i64> {
-        self.known.keys().copied().chain(self.alike.iter().map(|(prefix, _)| *prefix))
-    }
-
-    /// All prefixes with their rows, in their order.
-    pub(super) fn in_order(self) -> Vec<(i64, i64)> {
-        let mut all: Vec<_> = self.known.into_iter().chain(self.alike).collect();
-        all.sort_unstable();
-        all
+    fn prefix(bytes: &[u8]) -> u32 {
+        prefix(bytes, BYTES) as u32
     }
 }
 
@@ -59,8 +66,28 @@ impl Hasher for Plain {
         bytes.iter().for_each(|byte| self.0 = self.0 << 8 | u64::from(*byte));
     }
 
-    fn write_i64(&mut self, number: i64) {
+    fn write_u32(&mut self, number: u32) {
         // Tables look at the upper bits, too.
-        self.0 = number.cast_unsigned().wrapping_mul(0x9E37_79B9_7F4A_7C15);
+        self.0 = u64::from(number).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_are_found_by_the_first_bytes_also_if_those_are_alike() {
+        let mut rows = ByPrefix::after(1 << 40);
+        for (bytes, row) in [(b"abcde", 1), (b"abcdf", 2), (b"xyzzy", 3), (b"abcdg", 4)] {
+            rows.insert(bytes, (1 << 40) + row);
+        }
+        let found = |bytes: &[u8]| {
+            let mut found: Vec<_> = rows.of(bytes).map(|id| id - (1 << 40)).collect();
+            found.sort_unstable();
+            found
+        };
+        assert_eq!((found(b"abcd?"), found(b"xyzz?"), found(b"none?")), (vec![1, 2, 4], vec![3], vec![]));
+        assert_eq!(rows.len(), 4);
     }
 }

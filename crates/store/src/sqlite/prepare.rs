@@ -4,7 +4,7 @@
 use std::{
     ops::Range,
     sync::{
-        OnceLock,
+        Arc, OnceLock,
         atomic::{AtomicBool, Ordering},
         mpsc::{channel, sync_channel},
     },
@@ -13,10 +13,9 @@ use std::{
 
 use charging_sessions_core::{ChargingSession, Payload};
 
-use super::{Failure, stopped};
+use super::{Failure, pack, stopped};
 use crate::{
     Hash,
-    columns::Packer,
     hash::{write_content, write_record},
 };
 
@@ -25,41 +24,34 @@ use crate::{
 const CHUNK: usize = 32;
 /// Up to how many records a thread would cost more than it saves: one page of most providers.
 const FEW: usize = 256;
+/// How many of the first records are handed over, so that writing begins soon.
+const FIRST: usize = 8;
 /// How many chunks may wait.
 const WAITING: usize = 2;
 
 /// What preparing knows of writing.
 #[derive(Default)]
-pub(super) struct Outlook<'a> {
+pub(super) struct Outlook {
     /// Whether the latest record that was written was new or had changed, so that the next ones probably are.
     pub(super) keeps: AtomicBool,
-    /// The payload that those after it in the batch are packed by.
-    pub(super) payload_example: OnceLock<&'a Payload>,
-    /// The JSON of the record that those of the account are packed by.
-    pub(super) record_example: OnceLock<Vec<u8>>,
+    /// What the revisions of the account are packed by.
+    pub(super) example: OnceLock<Arc<[u8]>>,
 }
 
-/// What packs payloads and records that are like their examples.
+/// What was made of a chunk of records.
 #[derive(Default)]
-struct Packers {
-    payload: Option<Packer>,
-    record: Option<Packer>,
-}
-
-impl Packers {
-    /// Makes those for which there is an example by now.
-    fn learn(&mut self, outlook: &Outlook<'_>) {
-        let like = |packer: &mut Option<Packer>, example: Option<&[u8]>| {
-            *packer = packer.take().or_else(|| example.and_then(Packer::like));
-        };
-        like(&mut self.payload, outlook.payload_example.get().map(|payload| payload.as_bytes()));
-        like(&mut self.record, outlook.record_example.get().map(Vec::as_slice));
-    }
+pub(super) struct Made {
+    /// JSON and payloads.
+    pub(super) text: Vec<u8>,
+    /// What those are once they are packed.
+    pub(super) packed: Vec<u8>,
 }
 
 /// A record, and what was made of it.
 pub(super) struct Prepared<'a> {
     pub(super) session: &'a ChargingSession,
+    /// The handle of its key.
+    pub(super) handle: [u8; 16],
     /// What its content hashes to.
     pub(super) hash: Hash,
     /// The content in the text of the chunk, as JSON.
@@ -70,82 +62,81 @@ pub(super) struct Prepared<'a> {
 
 /// What is kept of a record that is new or has changed.
 pub(super) struct Kept {
-    /// All of it in the text of the chunk, as JSON.
-    pub(super) record: Range<usize>,
-    /// The same, packed by the example of the account, if there was one and if that makes it shorter.
-    pub(super) packed_record: Option<Vec<u8>>,
-    /// What its payload hashes to.
+    /// The payload, if there is one, and then the record as JSON, in the text of the chunk.
+    pub(super) plain: Range<usize>,
+    /// How much of it is the payload.
+    pub(super) payload_size: usize,
+    /// What the payload hashes to.
     pub(super) payload: Option<Hash>,
-    /// The payload, packed by the example of the batch, if there was one and if that makes it shorter.
-    pub(super) packed_payload: Option<Vec<u8>>,
+    /// The same, packed by the example of the account, if there was one and if that makes it shorter.
+    pub(super) packed: Option<Range<usize>>,
 }
 
 impl<'a> Prepared<'a> {
-    pub(super) fn new(session: &'a ChargingSession, text: &mut Vec<u8>) -> Self {
-        let start = text.len();
-        let hash = write_content(session, text);
-        Self { session, hash, content: start..text.len(), kept: None }
+    pub(super) fn new(session: &'a ChargingSession, made: &mut Made) -> Self {
+        let start = made.text.len();
+        let hash = write_content(session, &mut made.text);
+        let handle = session.key().id().into_bytes();
+        Self { session, handle, hash, content: start..made.text.len(), kept: None }
     }
 
     /// What is kept of it, if it has not been made beforehand.
-    pub(super) fn keep(&mut self, text: &mut Vec<u8>) -> Kept {
-        self.kept.take().unwrap_or_else(|| self.kept(text, &mut Packers::default()))
+    pub(super) fn keep(&mut self, made: &mut Made) -> Kept {
+        self.kept.take().unwrap_or_else(|| self.kept(made, None))
     }
 
-    fn kept(&self, text: &mut Vec<u8>, packers: &mut Packers) -> Kept {
-        let record = text.len();
-        write_record(self.session, self.content.clone(), text);
-        let record = record..text.len();
+    fn kept(&self, made: &mut Made, example: Option<&[u8]>) -> Kept {
+        let Made { text, packed } = made;
+        let start = text.len();
         let payload = self.session.provenance.payload.as_ref().map(Payload::as_bytes);
-        let pack = |packer: &mut Option<Packer>, plain: &[u8]| packer.as_mut()?.pack(plain);
-        Kept {
-            packed_record: pack(&mut packers.record, &text[record.clone()]),
-            record,
-            payload: payload.map(Hash::of),
-            packed_payload: payload.and_then(|payload| pack(&mut packers.payload, payload)),
-        }
+        text.extend_from_slice(payload.unwrap_or_default());
+        let payload_size = text.len() - start;
+        write_record(self.session, self.content.clone(), text);
+        let plain = start..text.len();
+        let packed = example.and_then(|example| pack::pack(&text[plain.clone()], example, packed));
+        Kept { plain, payload_size, payload: payload.map(Hash::of), packed }
     }
 }
 
-/// Gives each of `sessions` to `write`, with the text of its chunk.
+/// Gives each of `sessions` to `write`, with what was made of its chunk.
 pub(super) fn each<'a>(
     sessions: &[&'a ChargingSession],
-    outlook: &Outlook<'a>,
-    mut write: impl FnMut(Prepared<'a>, &mut Vec<u8>) -> Result<(), Failure>,
+    outlook: &Outlook,
+    mut write: impl FnMut(Prepared<'a>, &mut Made) -> Result<(), Failure>,
 ) -> Result<(), Failure> {
-    let mut packers = Packers::default();
-    let mut prepare = |chunk: &[&'a ChargingSession], mut text: Vec<u8>| {
+    let prepare = |chunk: &[&'a ChargingSession], mut made: Made| {
         let keeps = outlook.keeps.load(Ordering::Relaxed);
-        if keeps {
-            packers.learn(outlook);
-        }
-        text.clear();
+        let example = outlook.example.get().map(|example| &**example);
+        made.text.clear();
+        made.packed.clear();
         let prepared = |session: &&'a ChargingSession| {
-            let mut prepared = Prepared::new(session, &mut text);
-            prepared.kept = keeps.then(|| prepared.kept(&mut text, &mut packers));
+            let mut prepared = Prepared::new(session, &mut made);
+            prepared.kept = keeps.then(|| prepared.kept(&mut made, example));
             prepared
         };
         let prepared: Vec<_> = chunk.iter().map(prepared).collect();
-        (prepared, text)
+        (prepared, made)
     };
-    // Gives the text back, to be used for another chunk.
-    let mut write_all = |(prepared, mut text): (Vec<Prepared<'a>>, Vec<u8>)| {
-        prepared.into_iter().try_for_each(|prepared| write(prepared, &mut text))?;
-        Ok(text)
+    // Gives the room back, to be used for another chunk.
+    let mut write_all = |(prepared, mut made): (Vec<Prepared<'a>>, Made)| {
+        prepared.into_iter().try_for_each(|prepared| write(prepared, &mut made))?;
+        Ok(made)
     };
     if sessions.len() <= FEW {
-        let write_chunk = |text, chunk: &[_]| write_all(prepare(chunk, text));
-        return sessions.chunks(CHUNK).try_fold(Vec::new(), write_chunk).map(drop);
+        let write_chunk = |made, chunk: &[_]| write_all(prepare(chunk, made));
+        return sessions.chunks(CHUNK).try_fold(Made::default(), write_chunk).map(drop);
     }
+    let (first, others) = sessions.split_at(FIRST);
+    let chunks = || [first].into_iter().chain(others.chunks(CHUNK));
     thread::scope(|scope| {
         let (send, receive) = sync_channel(WAITING);
         let (give_back, used) = channel();
         scope.spawn(move || {
             let prepare = |chunk| send.send(prepare(chunk, used.try_recv().unwrap_or_default()));
             // Whoever does not take more has failed.
-            let _ = sessions.chunks(CHUNK).try_for_each(prepare);
+            let _ = chunks().try_for_each(prepare);
         });
-        for _ in sessions.chunks(CHUNK) {
+        for _ in chunks() {
             let prepared = receive.recv().map_err(|e| Failure::Refused(stopped().with_source(e)))?;
             // Nobody takes the last ones.
             let _ = give_back.send(write_all(prepared)?);

@@ -11,13 +11,11 @@ use rusqlite::{
     types::{FromSql, FromSqlError, FromSqlResult, ValueRef},
 };
 
-use super::{Failure, assets, keys, places};
+use super::{Failure, assets, keys, pack, places};
 use crate::{
     Account, Coverage, Filter, Hash, Quarantined, Reason, Recorded, Revision, RunReport, Slice,
     StoredSession,
-    columns::{
-        self, Unpacker, asset_column, handle_bound, instant, json_bytes, slice, slice_text, to_us, word,
-    },
+    columns::{asset_column, handle_bound, instant, json_bytes, slice, slice_text, to_us, word},
 };
 
 pub(super) type Read<T> = Result<T, Failure>;
@@ -75,52 +73,80 @@ pub(super) fn place(c: &Connection, account: &Account, slice: &Slice) -> Read<Op
     Ok(found.query_row(key, |row| Ok(Cursor::from(row.get_ref(0)?.as_str()?))).optional()?)
 }
 
-/// Reads records, of which many in a row are packed by the same example.
+/// Reads what revisions have, of which many in a row are packed by the same example.
 pub(super) struct Records<'c> {
     c: &'c Connection,
-    unpacker: Option<(Option<i64>, Unpacker)>,
+    example: Option<(i64, Vec<u8>)>,
+    plain: Vec<u8>,
 }
 
 impl<'c> Records<'c> {
     pub(super) fn new(c: &'c Connection) -> Self {
-        Self { c, unpacker: None }
+        Self { c, example: None, plain: Vec::new() }
     }
 
-    /// The record whose size, bytes and example stand at `column` and after it.
+    /// The record whose sizes, bytes and example stand at `column` and after it.
     pub(super) fn read(&mut self, row: &Row<'_>, column: usize) -> Read<ChargingSession> {
-        let (size, bytes) = (row.get(column)?, blob(row, column + 1)?);
-        if columns::is_plain(size, bytes) {
-            return Ok(json_bytes(bytes)?);
-        }
-        let example = row.get::<_, Option<i64>>(column + 2)?;
-        let unpacker = match &mut self.unpacker {
-            Some((known, unpacker)) if *known == example => unpacker,
-            unpacker => {
-                let dictionary = example.map(|id| example_of(self.c, id)).transpose()?.unwrap_or_default();
-                &mut unpacker.insert((example, Unpacker::like(&dictionary)?)).1
-            }
+        let (_, record) = self.both(row, column)?;
+        Ok(json_bytes(record)?)
+    }
+
+    /// The payload, which is empty if another revision has it, and the record.
+    fn both<'r>(&'r mut self, row: &'r Row<'_>, column: usize) -> Read<(&'r [u8], &'r [u8])> {
+        let (payload_size, size) = sizes(row, column)?;
+        let bytes = blob(row, column + 2)?;
+        let plain = if bytes.len() == size {
+            bytes
+        } else {
+            let example = match row.get::<_, Option<i64>>(column + 3)? {
+                None => &[][..],
+                Some(id) => match &mut self.example {
+                    Some((known, example)) if *known == id => example,
+                    other => &other.insert((id, example_of(self.c, id)?)).1,
+                },
+            };
+            pack::unpack(size, bytes, example, &mut self.plain)?;
+            &self.plain
         };
-        Ok(json_bytes(&unpacker.unpack(size, bytes)?)?)
+        Ok(plain.split_at(payload_size))
     }
 }
 
-/// The JSON of a revision that others are packed by, and that itself needs none.
-pub(super) fn example_of(c: &Connection, revision_id: i64) -> Read<Vec<u8>> {
-    dictionary(c, "SELECT record_size, record FROM revisions WHERE id = ?", revision_id)
+/// How long the payload is, and the payload and the record together; both stand at `column` and after it.
+fn sizes(row: &Row<'_>, column: usize) -> Read<(usize, usize)> {
+    let size = |column| usize::try_from(row.get::<_, i64>(column)?).map_err(|_| Failure::Damaged);
+    let payload: usize = size(column)?;
+    Ok((payload, payload.checked_add(size(column + 1)?).ok_or(Failure::Damaged)?))
 }
 
-/// What something was packed by: `sql` gives its size and its bytes.
-fn dictionary(c: &Connection, sql: &str, id: i64) -> Read<Vec<u8>> {
-    let plain = |row: &Row<'_>| Ok(columns::unpack(row.get(0)?, blob(row, 1)?, &[])?);
-    rows(c, sql, [id], plain)?.pop().ok_or(Failure::Damaged)
+/// What a revision has that others are packed by, and that itself needs none.
+pub(super) fn example_of(c: &Connection, revision_id: i64) -> Read<Vec<u8>> {
+    let sql = "SELECT payload_size, record_size, bytes FROM revisions WHERE id = ?";
+    let plain = |row: &Row<'_>| unpacked(sizes(row, 0)?.1, blob(row, 2)?);
+    rows(c, sql, [revision_id], plain)?.pop().ok_or(Failure::Damaged)
 }
+
+/// What had this size and was packed by itself, or not at all.
+fn unpacked(size: usize, bytes: &[u8]) -> Read<Vec<u8>> {
+    let mut plain = Vec::new();
+    if bytes.len() == size {
+        plain.extend_from_slice(bytes);
+    } else {
+        pack::unpack(size, bytes, &[], &mut plain)?;
+    }
+    Ok(plain)
+}
+
+/// The hash of the payload of the revision `r`, in SQL.
+const PAYLOAD_HASH: &str = "CASE WHEN r.payload_id = r.id THEN r.payload_hash \
+                            ELSE (SELECT payload_hash FROM revisions WHERE id = r.payload_id) END";
 
 /// A query of what makes a [`StoredSession`], out of tables of which `s` is that of the sessions.
 fn stored_from(tables: &str) -> String {
     format!(
         "SELECT s.id, s.revision, s.first_seen_us, s.last_seen_us, s.missing_us, s.content, s.mapping_version, \
-         p.hash, r.record_size, r.record, r.example_id FROM {tables} JOIN revisions r ON r.id = s.revision_id \
-         LEFT JOIN payloads p ON p.id = r.payload_id"
+         {PAYLOAD_HASH}, r.payload_size, r.record_size, r.bytes, r.example_id FROM {tables} \
+         JOIN revisions r ON r.id = s.revision_id"
     )
 }
 
@@ -292,12 +318,14 @@ pub(super) fn session(c: &Connection, key: &SessionKey) -> Read<Option<StoredSes
 
 pub(super) fn revisions(c: &Connection, key: &SessionKey) -> Read<Vec<Revision>> {
     let Some(id) = session_id(c, key)? else { return Ok(Vec::new()) };
-    let sql = "WITH RECURSIVE chain (id) AS (SELECT revision_id FROM sessions WHERE id = ? UNION ALL \
-               SELECT r.before_id FROM chain JOIN revisions r ON r.id = chain.id WHERE r.before_id < r.id) \
-               SELECT r.number, r.at_us, r.reason, r.content, p.hash, r.record_size, r.record, r.example_id \
-               FROM chain JOIN revisions r ON r.id = chain.id LEFT JOIN payloads p ON p.id = r.payload_id ORDER BY r.id";
+    let sql = format!(
+        "WITH RECURSIVE chain (id) AS (SELECT revision_id FROM sessions WHERE id = ? UNION ALL \
+         SELECT r.before_id FROM chain JOIN revisions r ON r.id = chain.id WHERE r.before_id < r.id) \
+         SELECT r.number, r.at_us, r.reason, r.content, {PAYLOAD_HASH}, r.payload_size, r.record_size, r.bytes, \
+         r.example_id FROM chain JOIN revisions r ON r.id = chain.id ORDER BY r.id"
+    );
     let mut records = Records::new(c);
-    rows(c, sql, [id], |row| revision(&mut records, row))
+    rows(c, &sql, [id], |row| revision(&mut records, row))
 }
 
 /// A revision in the first columns: its number, when, why, the two hashes and the record.
@@ -326,22 +354,23 @@ pub(super) fn history(
         None => None,
     };
     // Where to begin is looked up by batches, so that records that are older are not read.
-    let sql = "SELECT r.number, r.at_us, r.reason, r.content, p.hash, r.record_size, r.record, r.example_id, r.id, \
-               b.id IS NOT NULL, b.record_size, b.record, b.example_id FROM revisions r \
-               LEFT JOIN payloads p ON p.id = r.payload_id \
-               LEFT JOIN revisions b ON b.id = r.before_id \
-               WHERE r.id >= (SELECT min(first_id) FROM revision_times WHERE at_us >= ?1) \
-               AND r.at_us >= ?1 AND r.id > ?2 \
-               AND (?3 IS NULL OR (SELECT account_id FROM sessions WHERE id = r.session_id) = ?3) \
-               ORDER BY r.id LIMIT ?4";
+    let sql = format!(
+        "SELECT r.number, r.at_us, r.reason, r.content, {PAYLOAD_HASH}, r.payload_size, r.record_size, r.bytes, \
+         r.example_id, r.id, b.id IS NOT NULL, b.payload_size, b.record_size, b.bytes, b.example_id \
+         FROM revisions r LEFT JOIN revisions b ON b.id = r.before_id \
+         WHERE r.id >= (SELECT min(first_id) FROM revision_times WHERE at_us >= ?1) \
+         AND r.at_us >= ?1 AND r.id > ?2 \
+         AND (?3 IS NULL OR (SELECT account_id FROM sessions WHERE id = r.session_id) = ?3) \
+         ORDER BY r.id LIMIT ?4"
+    );
     let after = after.map_or(0, |after| i64::try_from(after).unwrap_or(i64::MAX));
     let mut records = Records::new(c);
-    rows(c, sql, params![to_us(since), after, of, limit], |row| {
-        let has_before: bool = row.get(9)?;
+    rows(c, &sql, params![to_us(since), after, of, limit], |row| {
+        let has_before: bool = row.get(10)?;
         Ok(Recorded {
-            position: row.get::<_, i64>(8)?.cast_unsigned(),
+            position: row.get::<_, i64>(9)?.cast_unsigned(),
             revision: revision(&mut records, row)?,
-            before: has_before.then(|| records.read(row, 10)).transpose()?,
+            before: has_before.then(|| records.read(row, 11)).transpose()?,
         })
     })
 }
@@ -375,9 +404,18 @@ pub(super) fn find(c: &Connection, handle: &str) -> Read<Vec<SessionKey>> {
 }
 
 pub(super) fn payload(c: &Connection, hash: &Hash) -> Read<Option<Payload>> {
-    let Some(id) = places::find(c, hash)? else { return Ok(None) };
-    let sql = "SELECT size, bytes, dictionary_id FROM payloads WHERE id = ?";
-    Ok(rows(c, sql, [id], |row| unpack(c, row, 0))?.into_iter().next())
+    let mut found = match places::find(c, hash)? {
+        Some(id) => {
+            let sql = "SELECT payload_size, record_size, bytes, example_id FROM revisions WHERE id = ?";
+            let mut records = Records::new(c);
+            rows(c, sql, [id], |row| Ok(records.both(row, 0)?.0.to_vec().into()))?
+        }
+        None => {
+            let sql = "SELECT size, bytes FROM payloads WHERE hash = ?";
+            rows(c, sql, [hash.as_bytes()], |row| rejected_payload(row, 0))?
+        }
+    };
+    Ok(found.pop())
 }
 
 /// What is wrong with the database, the records in it, or the bytes that were received; the first that is found.
@@ -391,19 +429,27 @@ pub(super) fn damage(c: &Connection) -> Read<Option<String>> {
         let (table, of): (String, String) = (row.get(0)?, row.get(2)?);
         return Ok(Some(format!("a row of {table} belongs to none of {of}")));
     }
-    let mut places = places::Places::default();
-    let last = c.query_row("SELECT coalesce(max(id), 0) FROM payloads", [], |row| row.get(0))?;
-    places.refresh(c, last)?;
-    let mut payloads = c.prepare("SELECT size, bytes, dictionary_id, hash, id FROM payloads")?;
-    let mut rows = payloads.query([])?;
+    let places = places::Verified::new(c)?;
+    let other = || Ok(Some("bytes that were received are others now".to_owned()));
+    let sql = "SELECT payload_size, record_size, bytes, example_id, payload_hash, id FROM revisions \
+               WHERE payload_hash IS NOT NULL";
+    let mut received = c.prepare(sql)?;
+    let mut rows = received.query([])?;
+    let mut records = Records::new(c);
     while let Some(row) = rows.next()? {
-        let kept = blob(row, 3)?;
-        if Hash::of(unpack(c, row, 0)?.as_bytes()).as_bytes() != kept {
-            return Ok(Some("bytes that were received are others now".to_owned()));
+        let hash: Hash = row.get(4)?;
+        if Hash::of(records.both(row, 0)?.0) != hash {
+            return other();
         }
-        let hash = row.get(3)?;
-        if places.find(c, &hash)? != Some(row.get(4)?) {
+        if !places.has(&hash, row.get(5)?)? {
             return Ok(Some("bytes that were received are not found by their hash".to_owned()));
+        }
+    }
+    let mut rejected = c.prepare("SELECT size, bytes, hash FROM payloads")?;
+    let mut rows = rejected.query([])?;
+    while let Some(row) = rows.next()? {
+        if Hash::of(rejected_payload(row, 0)?.as_bytes()) != row.get(2)? {
+            return other();
         }
     }
     let mut is_its = c.prepare("SELECT 1 FROM sessions WHERE id = ? AND handle = ?")?;
@@ -444,6 +490,11 @@ pub(super) fn damage(c: &Connection) -> Read<Option<String>> {
             "a record is not found by its start",
         ),
         (
+            "SELECT 1 FROM revisions r WHERE r.payload_id IS NOT NULL \
+             AND (SELECT payload_hash FROM revisions WHERE id = r.payload_id) IS NULL",
+            "bytes that a record was read from are missing",
+        ),
+        (
             "SELECT 1 FROM revisions r WHERE r.at_us IS NOT \
              (SELECT at_us FROM revision_times WHERE first_id <= r.id ORDER BY first_id DESC LIMIT 1)",
             "a revision is not found by when it was written",
@@ -473,8 +524,8 @@ pub(super) fn damage(c: &Connection) -> Read<Option<String>> {
         }
     }
     // The latest revision of each record has to be there, and to say what its row says.
-    let sql = "SELECT a.provider, a.account, s.kind, s.source_id, r.content = s.content, r.record_size, r.record, \
-               r.example_id FROM sessions s JOIN accounts a ON a.id = s.account_id LEFT JOIN revisions r ON r.id = s.revision_id";
+    let sql = "SELECT a.provider, a.account, s.kind, s.source_id, r.content = s.content, r.payload_size, \
+               r.record_size, r.bytes, r.example_id FROM sessions s JOIN accounts a ON a.id = s.account_id LEFT JOIN revisions r ON r.id = s.revision_id";
     let mut sessions = c.prepare(sql)?;
     let mut rows = sessions.query([])?;
     let mut records = Records::new(c);
@@ -488,13 +539,10 @@ pub(super) fn damage(c: &Connection) -> Read<Option<String>> {
     Ok(None)
 }
 
-/// A payload whose size, bytes and dictionary stand at `column` and after it.
-fn unpack(c: &Connection, row: &Row<'_>, column: usize) -> Read<Payload> {
-    let dictionary = match row.get::<_, Option<i64>>(column + 2)? {
-        Some(id) => dictionary(c, "SELECT size, bytes FROM payloads WHERE id = ?", id)?,
-        None => Vec::new(),
-    };
-    Ok(columns::unpack(row.get(column)?, blob(row, column + 1)?, &dictionary)?.into())
+/// The bytes of what could not be mapped, whose size and bytes stand at `column` and after it.
+fn rejected_payload(row: &Row<'_>, column: usize) -> Read<Payload> {
+    let size = usize::try_from(row.get::<_, i64>(column)?).map_err(|_| Failure::Damaged)?;
+    Ok(unpacked(size, blob(row, column + 1)?)?.into())
 }
 
 /// Bytes, without a copy.
@@ -517,17 +565,18 @@ pub(super) fn coverage(c: &Connection, account: &Account) -> Read<Vec<Coverage>>
 
 pub(super) fn quarantine(c: &Connection, of: Option<&Account>) -> Read<Vec<Quarantined>> {
     let sql = "SELECT a.provider, a.account, q.source_id, q.code, q.path, q.reason, q.first_seen_us, q.last_seen_us, \
-               p.size, p.bytes, p.dictionary_id, q.context FROM quarantine q JOIN accounts a ON a.id = q.account_id \
+               p.size, p.bytes, q.context FROM quarantine q JOIN accounts a ON a.id = q.account_id \
                JOIN payloads p ON p.id = q.payload_id \
                WHERE (?1 IS NULL OR (a.provider = ?1 AND a.account = ?2)) ORDER BY a.provider, a.account, q.payload_id";
     let of = of.map(|of| (of.provider.as_str(), of.account.as_str())).unzip();
     rows(c, sql, of, |row| {
         let code: IssueCode = word(&row.get::<_, String>(3)?)?;
         let (path, reason): (String, String) = (row.get(4)?, row.get(5)?);
-        let mut record = RejectedRecord::new(code, path, reason, unpack(c, row, 8)?).with_id(row.get(2)?);
+        let mut record =
+            RejectedRecord::new(code, path, reason, rejected_payload(row, 8)?).with_id(row.get(2)?);
         // What another release wrote, and this one cannot read, is shown and not tried again.
         record.context =
-            row.get::<_, Option<String>>(11)?.and_then(|context| serde_json::from_str(&context).ok());
+            row.get::<_, Option<String>>(10)?.and_then(|context| serde_json::from_str(&context).ok());
         Ok(Quarantined {
             account: account(row, 0)?,
             record,

@@ -12,31 +12,31 @@ CREATE TABLE accounts (
   writes         INTEGER NOT NULL DEFAULT 0, -- a clock that counts pages, so that no clock on a wall decides what was seen
   writer         TEXT,                       -- who began the latest run
   began_us       INTEGER,                    -- and when
-  example_id     INTEGER,                    -- of revisions: the record that the others are packed by
+  example_id     INTEGER,                    -- of revisions: the one that new ones are packed by
   UNIQUE (provider, account)
 ) STRICT;
 
--- What was received, once per content. `bytes` is Zstandard if it is shorter than `size`, else as received. To unpack it,
--- one may need the payload `dictionary_id`, which itself needs none: `zstd -d -D that_payload bytes`.
+-- What was received and could not be mapped, once per content. `bytes` is a block of LZ4 if that is shorter than `size`,
+-- else as received.
 CREATE TABLE payloads (
-  id            INTEGER PRIMARY KEY,
-  hash          BLOB NOT NULL, -- SHA-256
-  size          INTEGER NOT NULL,
-  dictionary_id INTEGER REFERENCES payloads,
-  bytes         BLOB NOT NULL
+  id    INTEGER PRIMARY KEY,
+  hash  BLOB NOT NULL UNIQUE, -- SHA-256
+  size  INTEGER NOT NULL,
+  bytes BLOB NOT NULL
 ) STRICT;
 
--- Where payloads are, by the first five bytes of their hash, which tell nearly all of them apart. The latest are in the
--- first table, a row for each batch: those of the payload `first_id` and of the ones after it, one after the other. Once
--- there are enough to be worth a walk through the second, they are merged into it in order, the five bytes as a number.
+-- Which revisions have what was received, by the first five bytes of its hash, which tell nearly all apart, and of which
+-- the last is 1 where all would be 0. The latest are in the first table, a row for each batch: those of the revision
+-- `first_id` and of the ones after it, one after the other, and zeros where a revision has none. Once there are enough to
+-- be worth a walk through the second, they are merged into it in order, the five bytes as a number.
 CREATE TABLE new_payload_places (
-  first_id INTEGER PRIMARY KEY, -- of payloads, as in the other, without a constraint, which would be looked up for each
+  first_id INTEGER PRIMARY KEY, -- of revisions, as in the other, without a constraint, which would be looked up for each
   prefixes BLOB NOT NULL
 ) STRICT;
 CREATE TABLE payload_places (
-  prefix     INTEGER NOT NULL,
-  payload_id INTEGER NOT NULL,
-  PRIMARY KEY (prefix, payload_id)
+  prefix      INTEGER NOT NULL,
+  revision_id INTEGER NOT NULL,
+  PRIMARY KEY (prefix, revision_id)
 ) STRICT, WITHOUT ROWID;
 
 -- Sessions as they are known now. The whole record is in the revision.
@@ -114,8 +114,9 @@ CREATE TABLE handles (
 ) STRICT;
 
 -- Everything that sessions have been. Only ever added to, in the order of `id`. Those of one session are a chain, from
--- its latest one to those before. `record` is JSON, as Zstandard if it is shorter than `record_size`; to unpack it, one may
--- need the record of `example_id`, which itself needs none: `zstd -d -D that_record record`.
+-- its latest one to those before. `bytes` is what was received, unless the revision before has the same, and then the
+-- record as JSON. If that is shorter, it is a block of LZ4; to unpack it, one may need what the revision `example_id` has, which
+-- itself needs none, as the dictionary.
 CREATE TABLE revisions (
   id              INTEGER PRIMARY KEY,
   session_id      INTEGER NOT NULL REFERENCES sessions,
@@ -124,11 +125,13 @@ CREATE TABLE revisions (
   at_us           INTEGER NOT NULL,
   reason          TEXT NOT NULL,
   content         BLOB NOT NULL, -- SHA-256
-  payload_id      INTEGER REFERENCES payloads,
+  payload_id      INTEGER,       -- of revisions: which one has what was received, mostly itself; none if nothing was
+  payload_hash    BLOB,          -- SHA-256, if it is itself
+  payload_size    INTEGER NOT NULL, -- how many of the bytes were received, and
+  record_size     INTEGER NOT NULL, -- how many are the record
   mapping_version INTEGER NOT NULL,
-  record_size     INTEGER NOT NULL,
   example_id      INTEGER REFERENCES revisions,
-  record          BLOB NOT NULL
+  bytes           BLOB NOT NULL
 ) STRICT;
 
 -- When revisions were written: those from `first_id` on, until the next row.

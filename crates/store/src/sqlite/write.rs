@@ -4,8 +4,9 @@ use std::{
     cell::RefMut,
     collections::HashMap,
     fs::{File, TryLockError},
+    ops::Range,
     path::PathBuf,
-    sync::atomic::Ordering,
+    sync::{Arc, atomic::Ordering},
 };
 
 use charging_sessions_core::{
@@ -18,14 +19,14 @@ use rusqlite::{CachedStatement, Connection, OptionalExtension as _, ToSql, param
 use super::{
     Failure, Hold, SqliteLease, Writing, assets, error,
     keys::{self, NO_START, Waiting},
-    lock,
-    places::{self, Places},
-    prepare::{self, Kept, Outlook, Prepared},
+    lock, pack,
+    places::NewPlaces,
+    prepare::{self, Kept, Made, Outlook, Prepared},
     read::{self, Records},
 };
 use crate::{
     Account, Batch, Changes, Hash, Reason, RunReport, Slice,
-    columns::{Packer, asset_column, asset_ids, distinct, local_day, slice_text, split, to_us},
+    columns::{asset_column, asset_ids, distinct, local_day, slice_text, split, to_us},
 };
 
 type Written<T> = Result<T, Failure>;
@@ -79,15 +80,12 @@ struct Pen<'a> {
     handles: Vec<u8>,
     first_revision: i64,
     next_revision: i64,
-    next_payload: i64,
-    places: RefMut<'a, Places>,
-    packer: Packer,
-    /// The first payload that was kept: its number, and what packs those that are like it.
-    payload_example: Option<(i64, Packer)>,
-    /// The revision whose record those of the account are packed by, and that record.
-    record_example: Option<(i64, Vec<u8>)>,
-    /// What packs them, once it is needed.
-    record_packer: Option<Packer>,
+    /// Where their payloads are.
+    places: NewPlaces,
+    /// The revision that those of the account are packed by, and what it has.
+    example: Option<(i64, Arc<[u8]>)>,
+    /// Whether the next batch will have another one.
+    has_next_example: bool,
     changes: Changes,
 }
 
@@ -98,7 +96,6 @@ struct Statements<'a> {
     seen: CachedStatement<'a>,
     insert_session: CachedStatement<'a>,
     insert_revision: CachedStatement<'a>,
-    insert_payload: CachedStatement<'a>,
 }
 
 impl<'a> Statements<'a> {
@@ -120,10 +117,8 @@ impl<'a> Statements<'a> {
             )?,
             insert_revision: c.prepare_cached(
                 "INSERT INTO revisions (id, session_id, number, before_id, at_us, reason, content, payload_id, \
-                 mapping_version, record_size, example_id, record) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            )?,
-            insert_payload: c.prepare_cached(
-                "INSERT INTO payloads (id, hash, size, dictionary_id, bytes) VALUES (?, ?, ?, ?, ?)",
+                 payload_hash, payload_size, record_size, mapping_version, example_id, bytes) \
+                 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             )?,
         })
     }
@@ -200,21 +195,17 @@ impl Writing<'_> {
 
     fn pen<'a>(&'a self, account: &'a Account, epoch: u64, at: Timestamp) -> Written<Pen<'a>> {
         let Fenced { id: account_id, writes: clock, example_id } = self.fence(account, epoch)?;
-        let example = |id| read::example_of(self.transaction, id).map(|json| (id, json));
-        let record_example = example_id.map(example).transpose()?;
-        let [next_session, next_revision, next_payload] = self
+        let example = |id| read::example_of(self.transaction, id).map(|example| (id, example.into()));
+        let example = example_id.map(example).transpose()?;
+        let [next_session, next_revision] = self
             .transaction
             .prepare_cached(
                 "SELECT coalesce((SELECT max(id) FROM sessions), 0) + 1, \
-                 coalesce((SELECT max(id) FROM revisions), 0) + 1, \
-                 coalesce((SELECT max(id) FROM payloads), 0) + 1",
+                 coalesce((SELECT max(id) FROM revisions), 0) + 1",
             )?
-            .query_row([], |row| Ok([row.get(0)?, row.get(1)?, row.get(2)?]))?;
+            .query_row([], |row| Ok([row.get(0)?, row.get(1)?]))?;
         let mut waiting = self.waiting.borrow_mut();
         waiting.refresh(self.transaction)?;
-        let mut places = self.places.borrow_mut();
-        places.refresh(self.transaction, next_payload - 1)?;
-        let packer = Packer::new().ok_or_else(|| misuse("there is no memory left to compress with"))?;
         Ok(Pen {
             writing: self,
             account,
@@ -228,12 +219,9 @@ impl Writing<'_> {
             handles: Vec::new(),
             first_revision: next_revision,
             next_revision,
-            next_payload,
-            places,
-            packer,
-            payload_example: None,
-            record_example,
-            record_packer: None,
+            places: NewPlaces::from(next_revision),
+            example,
+            has_next_example: false,
             changes: Changes::default(),
         })
     }
@@ -308,9 +296,9 @@ impl Writing<'_> {
     pub(super) fn release(&self, account: &Account, epoch: u64, payloads: &[Hash]) -> Written<()> {
         let Fenced { id, .. } = self.fence(account, epoch)?;
         for hash in payloads {
-            let payload_id = places::find(self.transaction, hash)?;
-            let sql = "DELETE FROM quarantine WHERE account_id = ? AND payload_id = ?";
-            self.run(sql, params![id, payload_id])?;
+            let sql = "DELETE FROM quarantine WHERE account_id = ? \
+                       AND payload_id = (SELECT id FROM payloads WHERE hash = ?)";
+            self.run(sql, params![id, hash.as_bytes()])?;
         }
         Ok(())
     }
@@ -377,32 +365,25 @@ impl Pen<'_> {
         };
         let sessions: Vec<_> = sessions.iter().enumerate().filter_map(is_last).collect();
         let outlook = Outlook::default();
-        if let Some((_, record)) = &self.record_example {
-            let _ = outlook.record_example.set(record.clone());
-        }
-        prepare::each(&sessions, &outlook, |prepared, text| {
-            let (revisions, has_example) = (self.next_revision, self.payload_example.is_some());
-            let payload = prepared.session.provenance.payload.as_ref();
-            self.put(prepared, text, reason)?;
+        prepare::each(&sessions, &outlook, |prepared, made| {
+            let revisions = self.next_revision;
+            self.put(prepared, made, reason)?;
             outlook.keeps.store(self.next_revision > revisions, Ordering::Relaxed);
-            if let Some(payload) = payload.filter(|_| self.payload_example.is_some() && !has_example) {
-                // Only the first one is an example.
-                let _ = outlook.payload_example.set(payload);
-            }
-            if let (Some((_, record)), None) = (&self.record_example, outlook.record_example.get()) {
-                let _ = outlook.record_example.set(record.clone());
+            if let Some((_, example)) = &self.example {
+                outlook.example.get_or_init(|| Arc::clone(example));
             }
             Ok(())
         })
     }
 
-    /// The number of a session, if it is known.
-    fn find(&mut self, key: &SessionKey) -> rusqlite::Result<Option<i64>> {
-        self.waiting.find(self.writing.transaction, &mut self.statements.entered, self.account_id, key)
+    /// The number of a session with this key and its handle, if it is known.
+    fn find(&mut self, key: &SessionKey, handle: &[u8]) -> rusqlite::Result<Option<i64>> {
+        let entered = &mut self.statements.entered;
+        self.waiting.find(self.writing.transaction, entered, self.account_id, key, handle)
     }
 
-    fn known(&mut self, key: &SessionKey) -> rusqlite::Result<Option<Known>> {
-        let Some(id) = self.find(key)? else { return Ok(None) };
+    fn known(&mut self, key: &SessionKey, handle: &[u8]) -> rusqlite::Result<Option<Known>> {
+        let Some(id) = self.find(key, handle)? else { return Ok(None) };
         self.statements
             .known
             .query_row([id], |row| {
@@ -418,10 +399,10 @@ impl Pen<'_> {
             .optional()
     }
 
-    fn put(&mut self, prepared: Prepared<'_>, text: &mut Vec<u8>, remapped: Option<Reason>) -> Written<()> {
+    fn put(&mut self, prepared: Prepared<'_>, made: &mut Made, remapped: Option<Reason>) -> Written<()> {
         let session = prepared.session;
         let key = session.key();
-        let known = self.known(key)?;
+        let known = self.known(key, &prepared.handle)?;
         let intervals = match &known {
             Some(known) if known.has_intervals && session.details.intervals == Detail::NotFetched => {
                 self.intervals(known, session)?
@@ -434,7 +415,7 @@ impl Pen<'_> {
             session
         });
         let mut prepared = match &with_intervals {
-            Some(session) => Prepared::new(session, text),
+            Some(session) => Prepared::new(session, made),
             None => prepared,
         };
         let (session, content) = (prepared.session, prepared.hash);
@@ -468,8 +449,8 @@ impl Pen<'_> {
                 };
                 let changed = if known.is_some() { &mut self.changes.changed } else { &mut self.changes.new };
                 changed.push(key.clone());
-                let kept = prepared.keep(text);
-                self.revise(&prepared, text, kept, known.as_ref(), reason)?
+                let kept = prepared.keep(made);
+                self.revise(&prepared, made, kept, known.as_ref(), reason)?
             }
         };
         self.link(id, session)?;
@@ -480,7 +461,7 @@ impl Pen<'_> {
     fn revise(
         &mut self,
         prepared: &Prepared<'_>,
-        text: &[u8],
+        made: &mut Made,
         kept: Kept,
         known: Option<&Known>,
         reason: Reason,
@@ -488,21 +469,19 @@ impl Pen<'_> {
         let (session, content) = (prepared.session, &prepared.hash);
         let key = session.key();
         let number = known.map_or(1, |known| known.revision.saturating_add(1));
-        let payload_id = match session.provenance.payload.as_ref().zip(kept.payload) {
-            Some((payload, hash)) => Some(self.keep(payload, &hash, kept.packed_payload)?),
-            // What is mapped anew was read from where it was read from before.
-            None => match known.filter(|_| reason == Reason::Remapped) {
-                Some(known) => {
-                    let sql = "SELECT payload_id FROM revisions WHERE id = ?";
-                    let mut found = self.writing.transaction.prepare_cached(sql)?;
-                    found.query_row([known.revision_id], |row| row.get(0))?
-                }
-                None => None,
-            },
-        };
-        let listed = reason != Reason::Remapped;
         let revision_id = self.next_revision;
         self.next_revision += 1;
+        let before = known.map(|known| self.payload_of(known)).transpose()?.flatten();
+        let payload_id = match &kept.payload {
+            Some(hash) => match before {
+                // It has changed for another reason, such as where it is read from.
+                Some((id, before)) if before == *hash => Some(id),
+                _ => Some(revision_id),
+            },
+            // What is mapped anew was read from where it was read from before.
+            None => before.filter(|_| reason == Reason::Remapped).map(|(id, _)| id),
+        };
+        let listed = reason != Reason::Remapped;
         let period = &session.timing.period;
         let zone = session.timing.zone.as_ref().map(|zone| zone.name.as_str());
         let parties = &session.parties;
@@ -543,17 +522,17 @@ impl Pen<'_> {
             }
             known.id
         } else {
-            let handle = key.id();
-            self.handles.extend_from_slice(handle.as_bytes());
+            let handle = &prepared.handle;
+            self.handles.extend_from_slice(handle);
             let id = self.next_session;
-            self.waiting.add(id, handle.as_bytes(), self.account_id, vehicle_id, charge_point_id);
+            self.waiting.add(id, handle, self.account_id, vehicle_id, charge_point_id);
             self.next_session += 1;
             let added: [&dyn ToSql; 8] = [
                 &id,
                 &self.account_id,
                 &key.kind.as_str(),
                 &key.source_id,
-                handle.as_bytes(),
+                handle,
                 &self.at_us,
                 &self.at_us,
                 &self.clock,
@@ -561,8 +540,21 @@ impl Pen<'_> {
             self.statements.insert_session.execute(params_from_iter(current.into_iter().chain(added)))?;
             id
         };
-        let record = &text[kept.record];
-        let (example_id, packed) = self.pack(record, kept.packed_record);
+        let own = kept.payload.filter(|_| payload_id == Some(revision_id));
+        let (plain, payload_size, packed) = match own {
+            Some(hash) => {
+                self.places.add(&hash, revision_id);
+                (kept.plain, kept.payload_size, kept.packed)
+            }
+            // A revision before has the payload, if there is one.
+            None => {
+                let packed = kept.packed.filter(|_| kept.payload_size == 0);
+                (kept.plain.start + kept.payload_size..kept.plain.end, 0, packed)
+            }
+        };
+        let record_size = plain.len() - payload_size;
+        let plain = &made.text[plain];
+        let (example_id, bytes, is_example) = self.pack(plain, packed, &mut made.packed);
         self.statements.insert_revision.execute(params![
             revision_id,
             id,
@@ -572,15 +564,18 @@ impl Pen<'_> {
             reason.as_str(),
             content.as_bytes(),
             payload_id,
+            own.as_ref().map(Hash::as_bytes),
+            payload_size as i64,
+            record_size as i64,
             session.provenance.mapping_version,
-            record.len() as i64,
             example_id,
-            packed.as_deref().unwrap_or(record),
+            bytes.map_or(plain, |bytes| &made.packed[bytes]),
         ])?;
-        if self.record_example.is_none() && Packer::suits(record) {
+        if is_example {
             let sql = "UPDATE accounts SET example_id = ? WHERE id = ?";
             self.writing.run(sql, params![revision_id, self.account_id])?;
-            self.record_example = Some((revision_id, record.to_vec()));
+            self.has_next_example = true;
+            self.example.get_or_insert_with(|| (revision_id, plain.into()));
         }
         if known.is_some() {
             self.writing.run("DELETE FROM intervals WHERE session_id = ?", params![id])?;
@@ -608,6 +603,14 @@ impl Pen<'_> {
         Ok(id)
     }
 
+    /// Which revision has the payload of a known session, and what that hashes to.
+    fn payload_of(&self, known: &Known) -> rusqlite::Result<Option<(i64, Hash)>> {
+        let sql = "SELECT p.id, p.payload_hash FROM revisions r JOIN revisions p ON p.id = r.payload_id \
+                   WHERE r.id = ? AND p.payload_hash IS NOT NULL";
+        let mut found = self.writing.transaction.prepare_cached(sql)?;
+        found.query_row([known.revision_id], |row| Ok((row.get(0)?, row.get(1)?))).optional()
+    }
+
     /// Lets a known session be found by the start that it has now, and by the assets that it is of.
     fn move_known(&self, id: i64, session: &ChargingSession) -> rusqlite::Result<()> {
         let t = self.writing.transaction;
@@ -633,24 +636,32 @@ impl Pen<'_> {
         Ok(())
     }
 
-    /// The record as it is kept, if that is shorter, and the revision that it is packed by.
-    fn pack(&mut self, record: &[u8], packed: Option<Vec<u8>>) -> (Option<i64>, Option<Vec<u8>>) {
-        let Some((id, example)) = &self.record_example else { return (None, self.packer.pack(record)) };
-        let packed = packed.or_else(|| {
-            if self.record_packer.is_none() {
-                self.record_packer = Packer::like(example);
-            }
-            self.record_packer.as_mut()?.pack(record)
-        });
-        (packed.is_some().then_some(*id), packed)
+    /// The revision that `plain` is packed by; where it then is in `packed`, if that makes it shorter, and it may be there
+    /// already; and whether those that come will be packed by this one.
+    fn pack(
+        &self,
+        plain: &[u8],
+        is: Option<Range<usize>>,
+        packed: &mut Vec<u8>,
+    ) -> (Option<i64>, Option<Range<usize>>, bool) {
+        let may_be_example = pack::suits(plain) && !self.has_next_example;
+        if let Some((id, example)) = &self.example
+            && let Some(bytes) = is.or_else(|| pack::pack(plain, example, packed))
+            // Where half is left, the example has become unlike what comes now.
+            && (bytes.len() * 2 < plain.len() || !may_be_example)
+        {
+            return (Some(*id), Some(bytes), false);
+        }
+        (None, pack::pack(plain, &[], packed), may_be_example)
     }
 
     /// Adds a revision with the same record, because it has vanished or is there again.
     fn repeat(&mut self, known: &Known, reason: Reason, missing_us: Option<i64>) -> rusqlite::Result<()> {
         self.writing.run(
             "INSERT INTO revisions (id, session_id, number, before_id, at_us, reason, content, payload_id, \
-             mapping_version, record_size, example_id, record) SELECT ?, session_id, number + 1, id, ?, ?, content, \
-             payload_id, mapping_version, record_size, example_id, record FROM revisions WHERE id = ?",
+             payload_size, record_size, mapping_version, example_id, bytes) SELECT ?, session_id, number + 1, id, ?, ?, \
+             content, payload_id, payload_size, record_size, mapping_version, example_id, bytes \
+             FROM revisions WHERE id = ?",
             params![self.next_revision, self.at_us, reason.as_str(), known.revision_id],
         )?;
         self.writing.run(
@@ -689,35 +700,30 @@ impl Pen<'_> {
         Ok(())
     }
 
-    /// Keeps bytes, once. Their number. They may have been packed by the example before.
-    fn keep(&mut self, payload: &Payload, hash: &Hash, packed: Option<Vec<u8>>) -> Written<i64> {
-        let plain = payload.as_bytes();
+    /// Keeps the bytes of what could not be mapped, once. Their number.
+    fn keep(&self, payload: &Payload) -> Written<i64> {
         let t = self.writing.transaction;
-        if let Some(id) = self.places.find(t, hash)? {
+        let (plain, mut packed) = (payload.as_bytes(), Vec::new());
+        let hash = Hash::of(plain);
+        let known = t
+            .prepare_cached("SELECT id FROM payloads WHERE hash = ?")?
+            .query_row([hash.as_bytes()], |row| row.get(0))
+            .optional()?;
+        if let Some(id) = known {
             return Ok(id);
         }
-        let (dictionary_id, packed) = match &mut self.payload_example {
-            Some((id, packer)) => (Some(*id), packed.or_else(|| packer.pack(plain))),
-            None => (None, self.packer.pack(plain)),
-        };
-        let dictionary_id = dictionary_id.filter(|_| packed.is_some());
-        let bytes = packed.as_deref().unwrap_or(plain);
-        let id = self.next_payload;
-        self.next_payload += 1;
-        let row = params![id, hash.as_bytes(), plain.len() as i64, dictionary_id, bytes];
-        self.statements.insert_payload.execute(row)?;
-        self.places.add(hash, id);
-        if self.payload_example.is_none() {
-            // Records of one page are alike.
-            self.payload_example = Packer::like(plain).map(|packer| (id, packer));
-        }
-        Ok(id)
+        let bytes = pack::pack(plain, &[], &mut packed).map_or(plain, |bytes| &packed[bytes]);
+        self.writing.run(
+            "INSERT INTO payloads (hash, size, bytes) VALUES (?, ?, ?)",
+            params![hash.as_bytes(), plain.len() as i64, bytes],
+        )?;
+        Ok(t.last_insert_rowid())
     }
 
     /// Writes down what is kept of the batch as a whole.
     fn finish(mut self) -> Written<Changes> {
         let Writing { transaction, .. } = self.writing;
-        self.places.store(transaction)?;
+        self.places.store(transaction, self.next_revision - 1)?;
         if !self.handles.is_empty() {
             let sql = "INSERT INTO handles (first_id, handles) VALUES (?, ?)";
             self.writing.run(sql, params![self.first_session, self.handles])?;
@@ -745,8 +751,9 @@ impl Pen<'_> {
     /// The intervals of a record that has some, unless they are not those of this session.
     fn intervals(&self, known: &Known, session: &ChargingSession) -> Written<Option<Detail<Vec<Interval>>>> {
         let t = self.writing.transaction;
-        let mut found =
-            t.prepare_cached("SELECT record_size, record, example_id FROM revisions WHERE id = ?")?;
+        let mut found = t.prepare_cached(
+            "SELECT payload_size, record_size, bytes, example_id FROM revisions WHERE id = ?",
+        )?;
         let mut rows = found.query([known.revision_id])?;
         let Some(row) = rows.next()? else { return Ok(None) };
         let before = Records::new(t).read(row, 0)?;
@@ -756,7 +763,7 @@ impl Pen<'_> {
 
     /// Puts a record in quarantine. If it can be told which session it is of, that one is still listed.
     fn reject(&mut self, record: &RejectedRecord, kinds: &[RecordKind]) -> Written<()> {
-        let payload_id = self.keep(&record.payload, &Hash::of(record.payload.as_bytes()), None)?;
+        let payload_id = self.keep(&record.payload)?;
         let context = record.context.as_ref().map(serde_json::to_string).transpose();
         let context = context.map_err(|_| misuse("the context of a rejected record cannot be written"))?;
         let mut known = self
@@ -785,7 +792,7 @@ impl Pen<'_> {
         for (id, kind) in record.id.iter().flat_map(|id| kinds.iter().map(move |kind| (id, kind))) {
             let Account { provider, account } = self.account;
             let key = SessionKey::new(*provider, account.clone(), *kind, id.clone());
-            let found = self.find(&key)?;
+            let found = self.find(&key, key.id().as_bytes())?;
             let sql = "UPDATE sessions SET last_seen_us = ?, seen = ? WHERE id = ?";
             self.writing.run(sql, params![self.at_us, self.clock, found])?;
         }

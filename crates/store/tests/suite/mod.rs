@@ -118,7 +118,7 @@ pub(crate) fn part(slice: &Slice, from: &str, next: &str, sessions: &[ChargingSe
     batch
 }
 
-fn rejected(id: Option<&str>, bytes: &str) -> RejectedRecord {
+pub(crate) fn rejected(id: Option<&str>, bytes: &str) -> RejectedRecord {
     let record = RejectedRecord::new(
         IssueCode::FIELD_UNREADABLE,
         "/3/start",
