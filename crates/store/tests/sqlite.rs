@@ -715,6 +715,60 @@ async fn records_are_packed_by_the_first_of_their_account() {
 }
 
 #[tokio::test]
+async fn what_is_prepared_beforehand_is_stored_as_what_is_not() {
+    let (_folders, paths): (Vec<_>, Vec<_>) = (0..2).map(|_| scratch()).unzip();
+    let stores = [0, 1].map(|number: usize| SqliteStore::open(&paths[number]).unwrap());
+    let slice = Slice { kinds: vec![], ..all() };
+    let sessions: Vec<_> = (0..40)
+        .map(|number| {
+            let mut session = session(&number.to_string(), number);
+            // Some without bytes, and one that is like none before it.
+            session.provenance.payload = (number % 5 != 0).then(|| format!("{{\"id\": {number}}}").into());
+            if number == 25 {
+                let words: String = (0..200).map(|n: i32| Hash::of(&n.to_le_bytes()).to_string()).collect();
+                session.provenance.payload = Some(words.into());
+            }
+            session
+        })
+        .collect();
+    // New, seen again, changed with the same bytes; the last of them twice.
+    let again = |wh| sessions.iter().map(move |session| with_energy(session.clone(), wh));
+    let mut twice: Vec<_> = again(2).collect();
+    twice.push(with_energy(twice[39].clone(), 3));
+    let rounds =
+        [sessions[..10].to_vec(), sessions[10..].to_vec(), sessions.clone(), again(1).collect(), twice];
+    let mut helped = 0;
+    for (prepares, store) in stores.iter().enumerate() {
+        let lease = store.begin(&home(), at(0)).await.unwrap();
+        for (now, round) in (1..).zip(&rounds) {
+            let mut batch = part(&slice, "", "", round, now);
+            if prepares == 1 {
+                // As two pages that come together. The last of one store is given to the other.
+                let (one, two) = round.split_at(round.len() / 2);
+                batch.prepared = store.prepare(&home(), one);
+                batch.prepared.append(if now == 5 { &stores[0] } else { store }.prepare(&home(), two));
+                helped += i32::from(now < 5);
+            }
+            store.commit(&*lease, batch).await.unwrap();
+        }
+        store.verify().await.unwrap();
+    }
+    assert_eq!(helped, 4);
+    for session in &sessions {
+        let [one, two] = [&stores[0], &stores[1]].map(|store| store.revisions(session.key()));
+        let (one, two) = (one.await.unwrap(), two.await.unwrap());
+        assert_eq!(one, two);
+        assert!(one.len() >= 3);
+        let hash = session.provenance.payload.as_ref().map(|payload| Hash::of(payload.as_bytes()));
+        assert!(two.iter().all(|state| state.payload == hash));
+        if let Some(hash) = hash {
+            let payload = stores[1].payload(&hash).await.unwrap().unwrap();
+            assert_eq!(Some(payload), session.provenance.payload);
+        }
+    }
+}
+
+#[tokio::test]
 async fn views_are_for_people() {
     let (_folder, path) = scratch();
     let store = SqliteStore::open(&path).unwrap().with_zone(TimeZone::get("America/New_York").unwrap());

@@ -189,7 +189,13 @@ impl Run<'_> {
             proof.add(&page);
             let gap = if page.next.is_none() { proof.gap() } else { None };
             let ended = page.next.is_none();
-            waiting.put(reading.advance(page, at, gap.is_some())).await;
+            let mut batch = reading.advance(page, at, gap.is_some());
+            let limits = checks::Limits::default();
+            batch.sessions.iter_mut().for_each(|session| checks::screen(session, &limits));
+            if self.lease.is_some() {
+                batch.prepared = self.sync.store.prepare(&self.sync.account, &batch.sessions);
+            }
+            waiting.put(batch).await;
             if self.sync.is_piece() {
                 // Whoever shares out work counts on it that a page which has come is written before another is asked for.
                 waiting.written().await;
@@ -239,12 +245,10 @@ impl Run<'_> {
     async fn write(
         &self,
         slice: &Slice,
-        mut batch: Batch,
+        batch: Batch,
         pages: u64,
         seen: &mut HashSet<SessionKey>,
     ) -> Result<()> {
-        let limits = checks::Limits::default();
-        batch.sessions.iter_mut().for_each(|session| checks::screen(session, &limits));
         let changes = match &self.lease {
             Some(lease) => self.sync.store.commit(&**lease, batch).await?,
             None => self.compare(batch, seen).await?,

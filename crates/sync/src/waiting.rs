@@ -3,6 +3,7 @@
 use std::{
     collections::{HashSet, hash_map::RandomState},
     hash::BuildHasher as _,
+    mem,
     num::NonZeroUsize,
     sync::{
         Mutex,
@@ -172,6 +173,7 @@ impl<'a> Waiting<'a> {
         batch.at = batch.at.min(new.at);
         batch.next = new.next.take();
         batch.sessions.append(&mut new.sessions);
+        batch.prepared.append(mem::take(&mut new.prepared));
         batch.rejected.append(&mut new.rejected);
         if let (Some(room), Some(more)) = (&mut pages.room, page.room) {
             room.merge(more);

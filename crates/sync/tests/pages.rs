@@ -15,8 +15,8 @@ use std::{
 use async_trait::async_trait;
 use charging_sessions_core::*;
 use charging_sessions_store::{
-    Account, Batch, Changes, Coverage, Filter, Hash, Lease, Quarantined, Reason, Recorded, Revision,
-    RunReport, SessionStore, Slice, SqliteStore, StoredSession,
+    Account, Batch, Changes, Coverage, Filter, Hash, Lease, Prepared, Quarantined, Reason, Recorded,
+    Revision, RunReport, SessionStore, Slice, SqliteStore, StoredSession,
 };
 use charging_sessions_sync::{AccountSync, CancellationToken, Event, Report};
 use jiff::{SignedDuration, Timestamp};
@@ -86,6 +86,10 @@ struct Slow {
 
 #[async_trait]
 impl SessionStore for Slow {
+    fn prepare(&self, account: &Account, sessions: &[ChargingSession]) -> Prepared {
+        self.store.prepare(account, sessions)
+    }
+
     async fn commit(&self, lease: &dyn Lease, batch: Batch) -> Result<Changes> {
         self.written.lock().unwrap().push((batch.sessions.len(), batch.at));
         self.permits.acquire().await.unwrap().forget();

@@ -9,8 +9,8 @@ use jiff::{Timestamp, tz::TimeZone};
 use tokio_postgres::{Client, IsolationLevel};
 
 use crate::{
-    Account, Batch, Changes, Coverage, Filter, Hash, Lease, Quarantined, Recorded, Revision, RunReport,
-    SessionStore, Slice, StoredSession,
+    Account, Batch, Changes, Coverage, Filter, Hash, Lease, Prepared, Quarantined, Recorded, Revision,
+    RunReport, SessionStore, Slice, StoredSession,
 };
 
 mod connect;
@@ -198,6 +198,10 @@ impl SessionStore for PostgresStore {
 
     async fn place(&self, account: &Account, slice: &Slice) -> Result<Option<Cursor>> {
         self.limited(async { read::place(&self.client().await?, account, slice).await }).await
+    }
+
+    fn prepare(&self, _: &Account, _: &[ChargingSession]) -> Prepared {
+        Prepared::default()
     }
 
     async fn commit(&self, lease: &dyn Lease, batch: Batch) -> Result<Changes> {

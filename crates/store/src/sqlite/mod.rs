@@ -2,7 +2,7 @@
 
 use std::{
     cell::RefCell,
-    collections::HashSet,
+    collections::{HashMap, HashSet},
     fmt,
     fs::File,
     mem,
@@ -18,8 +18,8 @@ use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
 use tokio::{sync::Semaphore, task::spawn_blocking};
 
 use crate::{
-    Account, Batch, Changes, Coverage, Filter, Hash, Lease, Quarantined, Recorded, Revision, RunReport,
-    SessionStore, Slice, StoredSession, columns::Damaged,
+    Account, Batch, Changes, Coverage, Filter, Hash, Lease, Prepared, Quarantined, Recorded, Revision,
+    RunReport, SessionStore, Slice, StoredSession, columns::Damaged,
 };
 
 mod assets;
@@ -34,6 +34,8 @@ mod read;
 mod schema;
 mod sieve;
 mod write;
+
+pub(crate) use prepare::PreparedPage;
 
 /// Page cache of the connection that writes. Most of what a sync takes in memory, and of little use beyond this: what is
 /// not in it is in the cache of the system.
@@ -72,6 +74,10 @@ struct Shared {
     permits: Arc<Semaphore>,
     /// Accounts that are written to, in memory.
     held: Arc<Mutex<HashSet<i64>>>,
+    /// What is known of those that were.
+    outlooks: Mutex<HashMap<Account, prepare::Outlook>>,
+    /// Tells what this store has prepared from what another one has.
+    mark: Arc<()>,
 }
 
 /// The connection that writes, and what it knows from one write to the next.
@@ -175,6 +181,8 @@ impl SqliteStore {
             copier: log::Copier::default(),
             permits: Arc::new(Semaphore::new(READERS)),
             held: Arc::default(),
+            outlooks: Mutex::default(),
+            mark: Arc::default(),
         };
         Self { shared: Arc::new(shared), zone: TimeZone::UTC }
     }
@@ -197,12 +205,18 @@ impl SqliteStore {
             let transaction =
                 connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(sqlite)?;
             // Of a write that is undone nothing is known afterwards.
-            let now_waiting = RefCell::new(mem::take(waiting));
-            let writing =
-                Writing { transaction: &transaction, shared, zone: &store.zone, waiting: &now_waiting };
+            let (now_waiting, outlook) = (RefCell::new(mem::take(waiting)), RefCell::new(None));
+            let writing = Writing {
+                transaction: &transaction,
+                shared,
+                zone: &store.zone,
+                waiting: &now_waiting,
+                outlook: &outlook,
+            };
             let result = work(&writing).map_err(|failure| failure.at(path))?;
             transaction.commit().map_err(sqlite)?;
             *waiting = now_waiting.into_inner();
+            lock(&shared.outlooks).extend(outlook.into_inner());
             log::committed(shared);
             Ok(result)
         })
@@ -310,6 +324,8 @@ struct Writing<'a> {
     shared: &'a Shared,
     zone: &'a TimeZone,
     waiting: &'a RefCell<keys::Waiting>,
+    /// What is known of the account afterwards.
+    outlook: &'a RefCell<Option<(Account, prepare::Outlook)>>,
 }
 
 /// The right to write, with what holds it.
@@ -360,6 +376,11 @@ impl SessionStore for SqliteStore {
     async fn place(&self, account: &Account, slice: &Slice) -> Result<Option<Cursor>> {
         let (account, slice) = (account.clone(), slice.clone());
         self.read(move |t| read::place(t, &account, &slice)).await
+    }
+
+    fn prepare(&self, account: &Account, sessions: &[ChargingSession]) -> Prepared {
+        let outlook = lock(&self.shared.outlooks).get(account).cloned();
+        Prepared { pages: vec![prepare::page(sessions, outlook.as_ref(), Arc::clone(&self.shared.mark))] }
     }
 
     async fn commit(&self, lease: &dyn Lease, batch: Batch) -> Result<Changes> {

@@ -19,6 +19,11 @@ pub(super) fn suits(plain: &[u8]) -> bool {
     EXAMPLES.contains(&plain.len())
 }
 
+/// Whether so much of what can be an example is left beside another one that it should rather be one itself.
+pub(super) fn has_become_unlike(plain: usize, packed: usize) -> bool {
+    EXAMPLES.contains(&plain) && packed * 2 >= plain
+}
+
 /// Adds to `packed` a block of LZ4 that is `plain`, with an example, which may be empty, as its dictionary. Where it is,
 /// if it is shorter; else nothing is added.
 pub(super) fn pack(plain: &[u8], example: &[u8], packed: &mut Vec<u8>) -> Option<Range<usize>> {

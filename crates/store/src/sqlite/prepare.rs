@@ -1,146 +1,154 @@
-//! What can be made of records before it is known what the store has of them: on a thread of its own, while the records
-//! before them are being written.
+//! What can be made of records before it is known what the store has of them: by whoever reads them, while those before
+//! are being written.
 
-use std::{
-    ops::Range,
-    sync::{
-        Arc, OnceLock,
-        atomic::{AtomicBool, Ordering},
-        mpsc::{channel, sync_channel},
-    },
-    thread,
-};
+use std::{ops::Range, sync::Arc};
 
 use charging_sessions_core::{ChargingSession, Payload};
 
-use super::{Failure, pack, stopped};
+use super::pack;
 use crate::{
-    Hash,
+    Hash, Prepared,
     hash::{write_content, write_record},
 };
 
-/// How many records are handed over at once: enough that the hand-over is not felt, and few enough that what was made is
-/// still in the cache of the processor.
-const CHUNK: usize = 32;
-/// Up to how many records a thread would cost more than it saves: one page of most providers.
-const FEW: usize = 256;
-/// How many of the first records are handed over, so that writing begins soon.
-const FIRST: usize = 8;
-/// How many chunks may wait.
-const WAITING: usize = 2;
+/// A revision that others are packed by: its number, and what it has.
+pub(super) type Example = (i64, Arc<[u8]>);
 
-/// What preparing knows of writing.
-#[derive(Default)]
+/// What is known of an account since it was last written to.
+#[derive(Clone, Debug)]
 pub(super) struct Outlook {
-    /// Whether the latest record that was written was new or had changed, so that the next ones probably are.
-    pub(super) keeps: AtomicBool,
-    /// What the revisions of the account are packed by.
-    pub(super) example: OnceLock<Arc<[u8]>>,
+    /// Whether the last record was new or had changed, so that the next ones probably are.
+    pub(super) keeps: bool,
+    /// What the next ones are packed by.
+    pub(super) example: Option<Example>,
 }
 
-/// What was made of a chunk of records.
-#[derive(Default)]
-pub(super) struct Made {
-    /// JSON and payloads.
-    pub(super) text: Vec<u8>,
-    /// What those are once they are packed.
-    pub(super) packed: Vec<u8>,
+/// What was made of the records of a page.
+#[derive(Debug)]
+pub(crate) struct PreparedPage {
+    /// By which store, because in another one, the example is another one.
+    by: Arc<()>,
+    records: Vec<Record>,
+    packed: Vec<u8>,
 }
 
-/// A record, and what was made of it.
-pub(super) struct Prepared<'a> {
+#[derive(Debug)]
+struct Record {
+    handle: [u8; 16],
+    content: Hash,
+    /// With where its bytes are.
+    kept: Option<(Kept, Range<usize>)>,
+}
+
+/// What is kept of a record that is new or has changed, apart from its bytes, which are packed.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Kept {
+    /// What the payload hashes to.
+    pub(super) payload: Option<Hash>,
+    pub(super) payload_size: usize,
+    pub(super) record_size: usize,
+    /// What they are packed by.
+    pub(super) example_id: i64,
+}
+
+/// A record that is to be written.
+pub(super) struct Coming<'a> {
     pub(super) session: &'a ChargingSession,
     /// The handle of its key.
     pub(super) handle: [u8; 16],
     /// What its content hashes to.
-    pub(super) hash: Hash,
-    /// The content in the text of the chunk, as JSON.
-    content: Range<usize>,
-    /// What only a record that is new or has changed needs, made beforehand if that was likely.
-    kept: Option<Kept>,
+    pub(super) content: Hash,
+    /// What was made of it beforehand, because it is probably new or has changed, and its bytes.
+    pub(super) kept: Option<(Kept, &'a [u8])>,
+    /// Whether its content has just been written as text.
+    pub(super) is_written: bool,
 }
 
-/// What is kept of a record that is new or has changed.
-pub(super) struct Kept {
-    /// The payload, if there is one, and then the record as JSON, in the text of the chunk.
-    pub(super) plain: Range<usize>,
-    /// How much of it is the payload.
-    pub(super) payload_size: usize,
-    /// What the payload hashes to.
-    pub(super) payload: Option<Hash>,
-    /// The same, packed by the example of the account, if there was one and if that makes it shorter.
-    pub(super) packed: Option<Range<usize>>,
-}
-
-impl<'a> Prepared<'a> {
-    pub(super) fn new(session: &'a ChargingSession, made: &mut Made) -> Self {
-        let start = made.text.len();
-        let hash = write_content(session, &mut made.text);
-        let handle = session.key().id().into_bytes();
-        Self { session, handle, hash, content: start..made.text.len(), kept: None }
-    }
-
-    /// What is kept of it, if it has not been made beforehand.
-    pub(super) fn keep(&mut self, made: &mut Made) -> Kept {
-        self.kept.take().unwrap_or_else(|| self.kept(made, None))
-    }
-
-    fn kept(&self, made: &mut Made, example: Option<&[u8]>) -> Kept {
-        let Made { text, packed } = made;
-        let start = text.len();
-        let payload = self.session.provenance.payload.as_ref().map(Payload::as_bytes);
-        text.extend_from_slice(payload.unwrap_or_default());
-        let payload_size = text.len() - start;
-        write_record(self.session, self.content.clone(), text);
-        let plain = start..text.len();
-        let packed = example.and_then(|example| pack::pack(&text[plain.clone()], example, packed));
-        Kept { plain, payload_size, payload: payload.map(Hash::of), packed }
+impl<'a> Coming<'a> {
+    /// One of which nothing was made beforehand. Its content is in `text` afterwards.
+    pub(super) fn new(session: &'a ChargingSession, text: &mut Text) -> Self {
+        let content = text.write_content(session);
+        Self { session, handle: handle(session), content, kept: None, is_written: true }
     }
 }
 
-/// Gives each of `sessions` to `write`, with what was made of its chunk.
-pub(super) fn each<'a>(
-    sessions: &[&'a ChargingSession],
-    outlook: &Outlook,
-    mut write: impl FnMut(Prepared<'a>, &mut Made) -> Result<(), Failure>,
-) -> Result<(), Failure> {
-    let prepare = |chunk: &[&'a ChargingSession], mut made: Made| {
-        let keeps = outlook.keeps.load(Ordering::Relaxed);
-        let example = outlook.example.get().map(|example| &**example);
-        made.text.clear();
-        made.packed.clear();
-        let prepared = |session: &&'a ChargingSession| {
-            let mut prepared = Prepared::new(session, &mut made);
-            prepared.kept = keeps.then(|| prepared.kept(&mut made, example));
-            prepared
-        };
-        let prepared: Vec<_> = chunk.iter().map(prepared).collect();
-        (prepared, made)
-    };
-    // Gives the room back, to be used for another chunk.
-    let mut write_all = |(prepared, mut made): (Vec<Prepared<'a>>, Made)| {
-        prepared.into_iter().try_for_each(|prepared| write(prepared, &mut made))?;
-        Ok(made)
-    };
-    if sessions.len() <= FEW {
-        let write_chunk = |made, chunk: &[_]| write_all(prepare(chunk, made));
-        return sessions.chunks(CHUNK).try_fold(Made::default(), write_chunk).map(drop);
+fn handle(session: &ChargingSession) -> [u8; 16] {
+    session.key().id().into_bytes()
+}
+
+/// A record as text, and what becomes of it when it is packed. Its room is used for one after the other.
+#[derive(Default)]
+pub(super) struct Text {
+    pub(super) plain: Vec<u8>,
+    pub(super) packed: Vec<u8>,
+    content: usize,
+}
+
+impl Text {
+    /// Writes the content of a record. What it hashes to.
+    pub(super) fn write_content(&mut self, session: &ChargingSession) -> Hash {
+        self.plain.clear();
+        let hash = write_content(session, &mut self.plain);
+        self.content = self.plain.len();
+        hash
     }
-    let (first, others) = sessions.split_at(FIRST);
-    let chunks = || [first].into_iter().chain(others.chunks(CHUNK));
-    thread::scope(|scope| {
-        let (send, receive) = sync_channel(WAITING);
-        let (give_back, used) = channel();
-        scope.spawn(move || {
-            let prepare = |chunk| send.send(prepare(chunk, used.try_recv().unwrap_or_default()));
-            // Whoever does not take more has failed.
-            let _ = chunks().try_for_each(prepare);
-        });
-        for _ in chunks() {
-            let prepared = receive.recv().map_err(|e| Failure::Refused(stopped().with_source(e)))?;
-            // Nobody takes the last ones.
-            let _ = give_back.send(write_all(prepared)?);
-        }
-        Ok(())
-    })
+
+    /// Writes the whole record, once its content is written. Where it is, after the payload, if that is wanted.
+    pub(super) fn write(&mut self, session: &ChargingSession, payload: &[u8]) -> Range<usize> {
+        self.plain.truncate(self.content);
+        self.plain.extend_from_slice(payload);
+        write_record(session, 0..self.content, &mut self.plain);
+        self.content..self.plain.len()
+    }
+}
+
+/// Makes of the records of a page what can be made of them.
+pub(super) fn page(sessions: &[ChargingSession], outlook: Option<&Outlook>, by: Arc<()>) -> PreparedPage {
+    let example = outlook.filter(|outlook| outlook.keeps).and_then(|outlook| outlook.example.as_ref());
+    let mut page = PreparedPage { by, records: Vec::with_capacity(sessions.len()), packed: Vec::new() };
+    let mut text = Text::default();
+    for session in sessions {
+        let content = text.write_content(session);
+        let kept = example.and_then(|example| kept(session, example, &mut text, &mut page.packed));
+        page.records.push(Record { handle: handle(session), content, kept });
+    }
+    page
+}
+
+/// What is kept of a record whose content is in `text`, unless it is to be packed by itself.
+fn kept(
+    session: &ChargingSession,
+    (example_id, example): &Example,
+    text: &mut Text,
+    packed: &mut Vec<u8>,
+) -> Option<(Kept, Range<usize>)> {
+    let payload = session.provenance.payload.as_ref().map(Payload::as_bytes);
+    let plain = text.write(session, payload.unwrap_or_default());
+    let bytes = pack::pack(&text.plain[plain.clone()], example, packed)?;
+    if pack::has_become_unlike(plain.len(), bytes.len()) {
+        packed.truncate(bytes.start);
+        return None;
+    }
+    let payload_size = payload.map_or(0, <[u8]>::len);
+    let record_size = plain.len() - payload_size;
+    let kept = Kept { payload: payload.map(Hash::of), payload_size, record_size, example_id: *example_id };
+    Some((kept, bytes))
+}
+
+impl Prepared {
+    /// Whether the store has made something of so many records.
+    pub(super) fn is_by(&self, store: &Arc<()>, number: usize) -> bool {
+        self.pages.iter().all(|page| Arc::ptr_eq(&page.by, store))
+            && self.pages.iter().map(|page| page.records.len()).sum::<usize>() == number
+    }
+
+    /// What was made of these sessions, one after the other.
+    pub(super) fn of<'a>(&'a self, sessions: &'a [ChargingSession]) -> impl Iterator<Item = Coming<'a>> {
+        let records =
+            self.pages.iter().flat_map(|page| page.records.iter().map(move |record| (page, record)));
+        sessions.iter().zip(records).map(|(session, (page, record))| {
+            let kept = record.kept.as_ref().map(|(kept, bytes)| (*kept, &page.packed[bytes.clone()]));
+            Coming { session, handle: record.handle, content: record.content, kept, is_written: false }
+        })
+    }
 }

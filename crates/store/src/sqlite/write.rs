@@ -4,9 +4,9 @@ use std::{
     cell::RefMut,
     collections::HashMap,
     fs::{File, TryLockError},
+    mem,
     ops::Range,
     path::PathBuf,
-    sync::{Arc, atomic::Ordering},
 };
 
 use charging_sessions_core::{
@@ -21,11 +21,11 @@ use super::{
     keys::{self, NO_START, Waiting},
     lock, pack,
     places::NewPlaces,
-    prepare::{self, Kept, Made, Outlook, Prepared},
+    prepare::{Coming, Example, Outlook, Text},
     read::{self, Records},
 };
 use crate::{
-    Account, Batch, Changes, Hash, Reason, RunReport, Slice,
+    Account, Batch, Changes, Hash, Prepared, Reason, RunReport, Slice,
     columns::{asset_column, asset_ids, distinct, local_day, slice_text, split, to_us},
 };
 
@@ -82,10 +82,13 @@ struct Pen<'a> {
     next_revision: i64,
     /// Where their payloads are.
     places: NewPlaces,
-    /// The revision that those of the account are packed by, and what it has.
-    example: Option<(i64, Arc<[u8]>)>,
-    /// Whether the next batch will have another one.
-    has_next_example: bool,
+    /// What the revisions of the account are packed by.
+    example: Option<Example>,
+    /// What those of the next batch will be packed by, if that is another one.
+    next_example: Option<Example>,
+    text: Text,
+    /// Whether the last record was new or had changed.
+    keeps: bool,
     changes: Changes,
 }
 
@@ -221,7 +224,9 @@ impl Writing<'_> {
             next_revision,
             places: NewPlaces::from(next_revision),
             example,
-            has_next_example: false,
+            next_example: None,
+            text: Text::default(),
+            keeps: false,
             changes: Changes::default(),
         })
     }
@@ -238,7 +243,7 @@ impl Writing<'_> {
             );
             return Err(conflict(message));
         }
-        pen.put_all(&batch.sessions, None)?;
+        pen.put_all(&batch.sessions, &batch.prepared, None)?;
         pen.acquit(&batch.sessions)?;
         for record in &batch.rejected {
             pen.reject(record, &batch.slice.kinds)?;
@@ -282,7 +287,7 @@ impl Writing<'_> {
         now: Timestamp,
     ) -> Written<Changes> {
         let mut pen = self.pen(account, epoch, now)?;
-        pen.put_all(sessions, Some(Reason::Remapped))?;
+        pen.put_all(sessions, &Prepared::default(), Some(Reason::Remapped))?;
         pen.finish()
     }
 
@@ -349,7 +354,12 @@ impl Pen<'_> {
     }
 
     /// Writes records: those of a listing, or of a remapping, which is then their reason.
-    fn put_all<'s>(&mut self, sessions: &'s [ChargingSession], reason: Option<Reason>) -> Written<()> {
+    fn put_all(
+        &mut self,
+        sessions: &[ChargingSession],
+        prepared: &Prepared,
+        reason: Option<Reason>,
+    ) -> Written<()> {
         let mut last = HashMap::with_capacity(sessions.len());
         for (place, session) in sessions.iter().enumerate() {
             let key = session.key();
@@ -358,22 +368,22 @@ impl Pen<'_> {
             }
             last.insert((key.kind, &*key.source_id), place);
         }
-        // The same record twice on a page is one record, as it came last.
-        let is_last = |(place, session): (usize, &'s ChargingSession)| {
+        let mut text = mem::take(&mut self.text);
+        let is_of_use = prepared.is_by(&self.writing.shared.mark, sessions.len());
+        let mut prepared = is_of_use.then(|| prepared.of(sessions));
+        for (place, session) in sessions.iter().enumerate() {
+            let coming = prepared.as_mut().and_then(Iterator::next);
             let key = session.key();
-            (last.get(&(key.kind, &*key.source_id)) == Some(&place)).then_some(session)
-        };
-        let sessions: Vec<_> = sessions.iter().enumerate().filter_map(is_last).collect();
-        let outlook = Outlook::default();
-        prepare::each(&sessions, &outlook, |prepared, made| {
-            let revisions = self.next_revision;
-            self.put(prepared, made, reason)?;
-            outlook.keeps.store(self.next_revision > revisions, Ordering::Relaxed);
-            if let Some((_, example)) = &self.example {
-                outlook.example.get_or_init(|| Arc::clone(example));
+            // The same record twice on a page is one record, as it came last.
+            if last.get(&(key.kind, &*key.source_id)) == Some(&place) {
+                let coming = coming.unwrap_or_else(|| Coming::new(session, &mut text));
+                let revisions = self.next_revision;
+                self.put(coming, &mut text, reason)?;
+                self.keeps = self.next_revision > revisions;
             }
-            Ok(())
-        })
+        }
+        self.text = text;
+        Ok(())
     }
 
     /// The number of a session with this key and its handle, if it is known.
@@ -399,10 +409,10 @@ impl Pen<'_> {
             .optional()
     }
 
-    fn put(&mut self, prepared: Prepared<'_>, made: &mut Made, remapped: Option<Reason>) -> Written<()> {
-        let session = prepared.session;
+    fn put(&mut self, coming: Coming<'_>, text: &mut Text, remapped: Option<Reason>) -> Written<()> {
+        let session = coming.session;
         let key = session.key();
-        let known = self.known(key, &prepared.handle)?;
+        let known = self.known(key, &coming.handle)?;
         let intervals = match &known {
             Some(known) if known.has_intervals && session.details.intervals == Detail::NotFetched => {
                 self.intervals(known, session)?
@@ -414,11 +424,11 @@ impl Pen<'_> {
             session.details.intervals = intervals;
             session
         });
-        let mut prepared = match &with_intervals {
-            Some(session) => Prepared::new(session, made),
-            None => prepared,
+        let coming = match &with_intervals {
+            Some(session) => Coming::new(session, text),
+            None => coming,
         };
-        let (session, content) = (prepared.session, prepared.hash);
+        let (session, content) = (coming.session, coming.content);
         let listed = remapped.is_none();
         let returned = listed && known.as_ref().is_some_and(|known| known.missing);
         let mapping_version = session.provenance.mapping_version;
@@ -449,8 +459,7 @@ impl Pen<'_> {
                 };
                 let changed = if known.is_some() { &mut self.changes.changed } else { &mut self.changes.new };
                 changed.push(key.clone());
-                let kept = prepared.keep(made);
-                self.revise(&prepared, made, kept, known.as_ref(), reason)?
+                self.revise(&coming, text, known.as_ref(), reason)?
             }
         };
         self.link(id, session)?;
@@ -460,22 +469,26 @@ impl Pen<'_> {
     /// Writes a record that is new or has another content than before. The number of its session.
     fn revise(
         &mut self,
-        prepared: &Prepared<'_>,
-        made: &mut Made,
-        kept: Kept,
+        coming: &Coming<'_>,
+        text: &mut Text,
         known: Option<&Known>,
         reason: Reason,
     ) -> Written<i64> {
-        let (session, content) = (prepared.session, &prepared.hash);
+        let (session, content) = (coming.session, &coming.content);
         let key = session.key();
         let number = known.map_or(1, |known| known.revision.saturating_add(1));
         let revision_id = self.next_revision;
         self.next_revision += 1;
         let before = known.map(|known| self.payload_of(known)).transpose()?.flatten();
-        let payload_id = match &kept.payload {
+        let received = session.provenance.payload.as_ref().map(Payload::as_bytes);
+        let payload = match &coming.kept {
+            Some((kept, _)) => kept.payload,
+            None => received.map(Hash::of),
+        };
+        let payload_id = match payload {
             Some(hash) => match before {
                 // It has changed for another reason, such as where it is read from.
-                Some((id, before)) if before == *hash => Some(id),
+                Some((id, before)) if before == hash => Some(id),
                 _ => Some(revision_id),
             },
             // What is mapped anew was read from where it was read from before.
@@ -522,7 +535,7 @@ impl Pen<'_> {
             }
             known.id
         } else {
-            let handle = &prepared.handle;
+            let handle = &coming.handle;
             self.handles.extend_from_slice(handle);
             let id = self.next_session;
             self.waiting.add(id, handle, self.account_id, vehicle_id, charge_point_id);
@@ -540,21 +553,26 @@ impl Pen<'_> {
             self.statements.insert_session.execute(params_from_iter(current.into_iter().chain(added)))?;
             id
         };
-        let own = kept.payload.filter(|_| payload_id == Some(revision_id));
-        let (plain, payload_size, packed) = match own {
-            Some(hash) => {
-                self.places.add(&hash, revision_id);
-                (kept.plain, kept.payload_size, kept.packed)
-            }
-            // A revision before has the payload, if there is one.
+        let own = payload.filter(|_| payload_id == Some(revision_id));
+        if let Some(hash) = &own {
+            self.places.add(hash, revision_id);
+        }
+        // A revision before has the payload, if there is one.
+        let received = received.filter(|_| own.is_some()).unwrap_or_default();
+        let prepared = coming.kept.filter(|(kept, _)| kept.payload_size == received.len());
+        let (record_size, example_id, bytes) = match prepared {
+            Some((kept, bytes)) => (kept.record_size, Some(kept.example_id), bytes),
             None => {
-                let packed = kept.packed.filter(|_| kept.payload_size == 0);
-                (kept.plain.start + kept.payload_size..kept.plain.end, 0, packed)
+                if !coming.is_written {
+                    text.write_content(session);
+                }
+                let plain = text.write(session, received);
+                let (plain, packed) = (&text.plain[plain], &mut text.packed);
+                packed.clear();
+                let (example_id, bytes) = self.pack(plain, revision_id, packed);
+                (plain.len() - received.len(), example_id, bytes.map_or(plain, |bytes| &packed[bytes]))
             }
         };
-        let record_size = plain.len() - payload_size;
-        let plain = &made.text[plain];
-        let (example_id, bytes, is_example) = self.pack(plain, packed, &mut made.packed);
         self.statements.insert_revision.execute(params![
             revision_id,
             id,
@@ -565,18 +583,12 @@ impl Pen<'_> {
             content.as_bytes(),
             payload_id,
             own.as_ref().map(Hash::as_bytes),
-            payload_size as i64,
+            received.len() as i64,
             record_size as i64,
             session.provenance.mapping_version,
             example_id,
-            bytes.map_or(plain, |bytes| &made.packed[bytes]),
+            bytes,
         ])?;
-        if is_example {
-            let sql = "UPDATE accounts SET example_id = ? WHERE id = ?";
-            self.writing.run(sql, params![revision_id, self.account_id])?;
-            self.has_next_example = true;
-            self.example.get_or_insert_with(|| (revision_id, plain.into()));
-        }
         if known.is_some() {
             self.writing.run("DELETE FROM intervals WHERE session_id = ?", params![id])?;
         }
@@ -636,23 +648,23 @@ impl Pen<'_> {
         Ok(())
     }
 
-    /// The revision that `plain` is packed by; where it then is in `packed`, if that makes it shorter, and it may be there
-    /// already; and whether those that come will be packed by this one.
-    fn pack(
-        &self,
-        plain: &[u8],
-        is: Option<Range<usize>>,
-        packed: &mut Vec<u8>,
-    ) -> (Option<i64>, Option<Range<usize>>, bool) {
-        let may_be_example = pack::suits(plain) && !self.has_next_example;
-        if let Some((id, example)) = &self.example
-            && let Some(bytes) = is.or_else(|| pack::pack(plain, example, packed))
-            // Where half is left, the example has become unlike what comes now.
-            && (bytes.len() * 2 < plain.len() || !may_be_example)
+    /// What a revision is packed by, and where it then is in `packed`, if that makes it shorter. It becomes an example
+    /// itself, if there is none, or if it is unlike the one there is.
+    fn pack(&mut self, plain: &[u8], id: i64, packed: &mut Vec<u8>) -> (Option<i64>, Option<Range<usize>>) {
+        let has_next = self.next_example.is_some();
+        if let Some((example_id, example)) = &self.example
+            && let Some(bytes) = pack::pack(plain, example, packed)
+            && (has_next || !pack::has_become_unlike(plain.len(), bytes.len()))
         {
-            return (Some(*id), Some(bytes), false);
+            return (Some(*example_id), Some(bytes));
         }
-        (None, pack::pack(plain, &[], packed), may_be_example)
+        if pack::suits(plain) && !has_next {
+            let example = (id, plain.into());
+            // The first one is of use at once.
+            self.example.get_or_insert_with(|| Example::clone(&example));
+            self.next_example = Some(example);
+        }
+        (None, pack::pack(plain, &[], packed))
     }
 
     /// Adds a revision with the same record, because it has vanished or is there again.
@@ -724,6 +736,10 @@ impl Pen<'_> {
     fn finish(mut self) -> Written<Changes> {
         let Writing { transaction, .. } = self.writing;
         self.places.store(transaction, self.next_revision - 1)?;
+        if let Some((id, _)) = &self.next_example {
+            let sql = "UPDATE accounts SET example_id = ? WHERE id = ?";
+            self.writing.run(sql, params![id, self.account_id])?;
+        }
         if !self.handles.is_empty() {
             let sql = "INSERT INTO handles (first_id, handles) VALUES (?, ?)";
             self.writing.run(sql, params![self.first_session, self.handles])?;
@@ -733,6 +749,8 @@ impl Pen<'_> {
             let sql = "INSERT INTO revision_times (first_id, at_us) VALUES (?, ?)";
             self.writing.run(sql, params![self.first_revision, self.at_us])?;
         }
+        let outlook = Outlook { keeps: self.keeps, example: self.next_example.or(self.example) };
+        self.writing.outlook.replace(Some((self.account.clone(), outlook)));
         Ok(self.changes)
     }
 
