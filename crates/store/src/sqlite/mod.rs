@@ -385,7 +385,13 @@ impl SessionStore for SqliteStore {
 
     async fn commit(&self, lease: &dyn Lease, batch: Batch) -> Result<Changes> {
         let (account, epoch) = (lease.account().clone(), lease.epoch());
-        self.write(move |w| w.commit(&account, epoch, &batch)).await
+        // Given up here and not by the thread that writes: it is likely that the sessions were made here, and an allocator
+        // has one thread wait for another that gives up what it has made.
+        let batch = Arc::new(batch);
+        let written = Arc::clone(&batch);
+        let changes = self.write(move |w| w.commit(&account, epoch, &written)).await;
+        drop(batch);
+        changes
     }
 
     async fn restart(&self, lease: &dyn Lease, slice: &Slice) -> Result<()> {
