@@ -104,7 +104,7 @@ pub(super) struct Waiting {
 }
 
 impl Waiting {
-    /// None, if all are entered up to this one.
+    /// None that waits: all are entered, up to this one.
     fn from(end: i64) -> Self {
         Self { end, last: end, known: ByPrefix::after(end), ..Self::default() }
     }
