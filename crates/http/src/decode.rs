@@ -10,6 +10,7 @@ use charging_sessions_core::{
 use serde::{
     Deserialize, Deserializer,
     de::{DeserializeOwned, Error as _, MapAccess, SeqAccess, Visitor},
+    forward_to_deserialize_any,
 };
 use serde_json::{Map, Value, value::RawValue};
 use serde_path_to_error::Segment;
@@ -190,25 +191,70 @@ impl<'de: 'a, 'a> Deserialize<'de> for RawRecords<'a> {
     }
 }
 
-/// The body as one `T`, for example an envelope with [`RawRecords`]. No array is one: of that, serde would read the
-/// elements as the fields of an envelope, in their order, and the records in it would be lost.
+/// The body as one `T`, for example an envelope with [`RawRecords`]. A structure is read from an object alone.
 ///
 /// # Errors
 ///
 /// [`ErrorKind::Protocol`] that says what was found instead, and where; never the content.
 pub fn json<'a, T: Deserialize<'a>>(body: &'a Bytes) -> Result<T> {
     let text = text(body)?;
-    if text.trim_start().starts_with('[') {
-        let message = "expected JSON of the documented shape, found a JSON array";
-        return Err(Error::new(ErrorKind::Protocol, message));
-    }
-    serde_json::from_str(text).map_err(|e| {
+    let mut reader = serde_json::Deserializer::from_str(text);
+    let value = T::deserialize(FromObject(&mut reader)).and_then(|value| reader.end().map(|()| value));
+    value.map_err(|e| {
         // Only now, because keeping track of the place costs time.
         let mut again = serde_json::Deserializer::from_str(text);
-        let place = serde_path_to_error::deserialize::<_, T>(&mut again).err();
+        let place = serde_path_to_error::deserialize::<_, T>(FromObject(&mut again)).err();
         let place = place.map(|e| pointer(e.path())).unwrap_or_default();
         unreadable("JSON of the documented shape", text, &e, &place)
     })
+}
+
+/// Reads a structure from an object. serde would read it from an array, too, of which it takes the elements for the fields
+/// in their order: `[1, []]` would be an envelope with a total and no records.
+struct FromObject<D>(D);
+
+impl<'de, D: Deserializer<'de>> Deserializer<'de> for FromObject<D> {
+    type Error = D::Error;
+
+    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, D::Error> {
+        self.0.deserialize_any(visitor)
+    }
+
+    fn deserialize_struct<V: Visitor<'de>>(
+        self,
+        _: &'static str,
+        _: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, D::Error> {
+        self.0.deserialize_map(visitor)
+    }
+
+    fn deserialize_newtype_struct<V: Visitor<'de>>(
+        self,
+        name: &'static str,
+        visitor: V,
+    ) -> Result<V::Value, D::Error> {
+        // As itself, because `RawValue` is known by its name.
+        self.0.deserialize_newtype_struct(name, visitor)
+    }
+
+    fn deserialize_enum<V: Visitor<'de>>(
+        self,
+        name: &'static str,
+        variants: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, D::Error> {
+        self.0.deserialize_enum(name, variants, visitor)
+    }
+
+    fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, D::Error> {
+        self.0.deserialize_option(visitor)
+    }
+
+    forward_to_deserialize_any! {
+        bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf unit unit_struct seq tuple
+        tuple_struct map identifier ignored_any
+    }
 }
 
 /// The elements of a body that is a bare array.
@@ -978,8 +1024,12 @@ mod tests {
         // Which serde would take for the two fields of the structure.
         assert_eq!(
             sentence(json::<Strict>(&Bytes::from_static(br#" ["a","2026-01-01T00:00:00Z"]"#))),
-            "expected JSON of the documented shape, found a JSON array"
+            "expected JSON of the documented shape, found a JSON array of another shape at line 1, column 1"
         );
+        let list = Bytes::from_static(b"[1, 2]");
+        assert_eq!(json::<Vec<u8>>(&list).unwrap(), [1, 2]);
+        assert_eq!(json::<&RawValue>(&list).unwrap().get(), "[1, 2]");
+        assert_eq!(json::<Option<Vec<u8>>>(&Bytes::from_static(b"null")).unwrap(), None);
     }
 
     #[test]

@@ -55,7 +55,9 @@ fn an_answer_that_is_no_list_is_an_error_that_says_what_it_is() {
     assert_eq!(error("<html>"), "expected JSON of the documented shape, found an HTML page");
     // The second would be a listing of one, without it.
     for list in ["[]", "[1, []]"] {
-        assert_eq!(error(list), "expected JSON of the documented shape, found a JSON array", "{list}");
+        let expected =
+            "expected JSON of the documented shape, found a JSON array of another shape at line 1, column ";
+        assert!(error(list).starts_with(expected), "{list}");
     }
 }
 
