@@ -71,7 +71,11 @@ pub(super) fn silent(name: &Name) -> Error {
 
 /// An error of PostgreSQL, or of the way there.
 pub(super) fn postgres(name: &Name, error: tokio_postgres::Error) -> Error {
+    // What a connection writes for the next ones when it begins; if there is no room for it, the server has no code that
+    // says so.
+    let is_full = error.as_db_error().is_some_and(|said| said.message() == "could not write init file");
     let what = match error.code() {
+        Some(_) if is_full => refusal(&SqlState::DISK_FULL),
         Some(code) => refusal(code),
         None if error.is_closed() => LOST,
         None => match error.to_string() {
