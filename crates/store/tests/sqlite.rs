@@ -213,6 +213,9 @@ async fn damage_is_an_error_and_no_panic() {
         "DELETE FROM sessions_entered",
         "UPDATE sessions SET first_seen_us = 9223372036854775807",
         "UPDATE revisions SET payload_size = 100000",
+        "UPDATE payloads SET size = 9223372036854775807",
+        "UPDATE payloads SET size = -1",
+        "UPDATE payloads SET size = 100000",
         "UPDATE sessions SET content = x'00'",
         "UPDATE accounts SET account = 'a b'",
         "UPDATE revisions SET reason = 'else'",
@@ -299,6 +302,7 @@ async fn reads_with_an_error(path: &Path, bytes: &[u8]) -> bool {
                 store.payload(hash).await?;
             }
         }
+        store.quarantine(None).await?;
         let lease = store.begin(&home(), at(0)).await?;
         store.commit(&*lease, page(&[session("new", 0)], 1)).await.map(drop)
     };

@@ -14,14 +14,14 @@ const EXAMPLES: RangeInclusive<usize> = 128..=16_384;
 /// How many times as long as its bytes a block of LZ4 can be once it is unpacked, rounded up.
 const MOST_EXPANSION: usize = 256;
 
-/// Whether others can be packed by it.
-pub(super) fn suits(plain: &[u8]) -> bool {
-    EXAMPLES.contains(&plain.len())
+/// Whether others can be packed by what has this size.
+pub(super) fn suits(plain: usize) -> bool {
+    EXAMPLES.contains(&plain)
 }
 
 /// Whether so much of what can be an example is left beside another one that it should rather be one itself.
 pub(super) fn has_become_unlike(plain: usize, packed: usize) -> bool {
-    EXAMPLES.contains(&plain) && packed * 2 >= plain
+    suits(plain) && packed * 2 >= plain
 }
 
 /// Adds to `packed` a block of LZ4 that is `plain`, with an example, which may be empty, as its dictionary. Where it is,
@@ -35,16 +35,24 @@ pub(super) fn pack(plain: &[u8], example: &[u8], packed: &mut Vec<u8>) -> Option
     length.map(|length| start..start + length)
 }
 
-/// Puts into `plain` what had `size` bytes before it was packed by this example.
-pub(super) fn unpack(size: usize, bytes: &[u8], example: &[u8], plain: &mut Vec<u8>) -> Result<(), Damaged> {
+/// What had `size` bytes, whether it was packed by this example or kept as it was. `room` is for what was packed.
+pub(super) fn unpack<'b>(
+    size: usize,
+    bytes: &'b [u8],
+    example: &[u8],
+    room: &'b mut Vec<u8>,
+) -> Result<&'b [u8], Damaged> {
+    if bytes.len() == size {
+        return Ok(bytes);
+    }
     // A damaged number must not take all memory.
     if size / MOST_EXPANSION > bytes.len() {
         return Err(Damaged);
     }
-    plain.clear();
-    plain.resize(size, 0);
-    match decompress_into_with_dict(bytes, plain, example) {
-        Ok(length) if length == size => Ok(()),
+    room.clear();
+    room.resize(size, 0);
+    match decompress_into_with_dict(bytes, room, example) {
+        Ok(length) if length == size => Ok(room),
         _ => Err(Damaged),
     }
 }
@@ -54,8 +62,7 @@ mod tests {
     use super::*;
 
     fn back(size: usize, bytes: &[u8], example: &[u8]) -> Result<Vec<u8>, Damaged> {
-        let mut plain = b"of another".to_vec();
-        unpack(size, bytes, example, &mut plain).map(|()| plain)
+        unpack(size, bytes, example, &mut b"of another".to_vec()).map(<[u8]>::to_vec)
     }
 
     #[test]
@@ -93,6 +100,7 @@ mod tests {
         let zeros = vec![0; 1 << 20];
         let place = pack(&zeros, b"", &mut packed).unwrap();
         assert_eq!(back(zeros.len(), &packed[place], b"").unwrap(), zeros);
-        assert!(!suits(&zeros) && !suits(b"x") && suits(&zeros[..1000]));
+        assert!(!suits(zeros.len()) && !suits(1) && suits(1000));
+        assert_eq!(back(5, b"plain", b"").unwrap(), b"plain");
     }
 }

@@ -1,4 +1,4 @@
-//! Numbers of rows in memory, by the first bytes of a hash or a handle.
+//! Numbers of sessions in memory, by the first bytes of their handles.
 
 use std::{
     collections::HashMap,
@@ -13,7 +13,7 @@ pub(super) fn prefix(bytes: &[u8], count: usize) -> i64 {
 /// How many bytes tell nearly all rows apart that are in memory, and the row itself decides.
 const BYTES: usize = 4;
 
-/// Which rows after one may be those of a hash or a handle.
+/// Which rows after one may be those of a handle.
 #[derive(Default)]
 pub(super) struct ByPrefix {
     /// Beside each prefix, how far after the first one its row is. In four bytes each, because there may be many.
@@ -53,7 +53,7 @@ impl ByPrefix {
     }
 }
 
-/// Hashes what is the beginning of a hash already.
+/// Hashes what is the beginning of a handle, and so of a hash, already.
 #[derive(Default)]
 struct Plain(u64);
 

@@ -94,20 +94,14 @@ impl<'c> Records<'c> {
     /// The payload, which is empty if another revision has it, and the record.
     fn both<'r>(&'r mut self, row: &'r Row<'_>, column: usize) -> Read<(&'r [u8], &'r [u8])> {
         let (payload_size, size) = sizes(row, column)?;
-        let bytes = blob(row, column + 2)?;
-        let plain = if bytes.len() == size {
-            bytes
-        } else {
-            let example = match row.get::<_, Option<i64>>(column + 3)? {
-                None => &[][..],
-                Some(id) => match &mut self.example {
-                    Some((known, example)) if *known == id => example,
-                    other => &other.insert((id, example_of(self.c, id)?)).1,
-                },
-            };
-            pack::unpack(size, bytes, example, &mut self.plain)?;
-            &self.plain
+        let example = match row.get::<_, Option<i64>>(column + 3)? {
+            None => &[][..],
+            Some(id) => match &mut self.example {
+                Some((known, example)) if *known == id => example,
+                other => &other.insert((id, example_of(self.c, id)?)).1,
+            },
         };
+        let plain = pack::unpack(size, blob(row, column + 2)?, example, &mut self.plain)?;
         Ok(plain.split_at(payload_size))
     }
 }
@@ -128,13 +122,7 @@ pub(super) fn example_of(c: &Connection, revision_id: i64) -> Read<Vec<u8>> {
 
 /// What had this size and was packed by itself, or not at all.
 fn unpacked(size: usize, bytes: &[u8]) -> Read<Vec<u8>> {
-    let mut plain = Vec::new();
-    if bytes.len() == size {
-        plain.extend_from_slice(bytes);
-    } else {
-        pack::unpack(size, bytes, &[], &mut plain)?;
-    }
-    Ok(plain)
+    Ok(pack::unpack(size, bytes, &[], &mut Vec::new())?.to_vec())
 }
 
 /// The hash of the payload of the revision `r`, in SQL.

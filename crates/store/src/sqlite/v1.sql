@@ -115,8 +115,8 @@ CREATE TABLE handles (
 
 -- Everything that sessions have been. Only ever added to, in the order of `id`. Those of one session are a chain, from
 -- its latest one to those before. `bytes` is what was received, unless the revision before has the same, and then the
--- record as JSON. If that is shorter, it is a block of LZ4; to unpack it, one may need what the revision `example_id` has, which
--- itself needs none, as the dictionary.
+-- record as JSON. If that is shorter, it is a block of LZ4; to unpack it, one may need what the revision `example_id` has
+-- as the dictionary, which itself needs none.
 CREATE TABLE revisions (
   id              INTEGER PRIMARY KEY,
   session_id      INTEGER NOT NULL REFERENCES sessions,

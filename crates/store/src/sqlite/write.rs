@@ -4,7 +4,6 @@ use std::{
     cell::RefMut,
     collections::HashMap,
     fs::{File, TryLockError},
-    mem,
     ops::Range,
     path::PathBuf,
 };
@@ -86,7 +85,6 @@ struct Pen<'a> {
     example: Option<Example>,
     /// What those of the next batch will be packed by, if that is another one.
     next_example: Option<Example>,
-    text: Text,
     /// Whether the last record was new or had changed.
     keeps: bool,
     changes: Changes,
@@ -225,7 +223,6 @@ impl Writing<'_> {
             places: NewPlaces::from(next_revision),
             example,
             next_example: None,
-            text: Text::default(),
             keeps: false,
             changes: Changes::default(),
         })
@@ -368,7 +365,7 @@ impl Pen<'_> {
             }
             last.insert((key.kind, &*key.source_id), place);
         }
-        let mut text = mem::take(&mut self.text);
+        let mut text = Text::default();
         let is_of_use = prepared.is_by(&self.writing.shared.mark, sessions.len());
         let mut prepared = is_of_use.then(|| prepared.of(sessions));
         for (place, session) in sessions.iter().enumerate() {
@@ -382,7 +379,6 @@ impl Pen<'_> {
                 self.keeps = self.next_revision > revisions;
             }
         }
-        self.text = text;
         Ok(())
     }
 
@@ -658,7 +654,7 @@ impl Pen<'_> {
         {
             return (Some(*example_id), Some(bytes));
         }
-        if pack::suits(plain) && !has_next {
+        if pack::suits(plain.len()) && !has_next {
             let example = (id, plain.into());
             // The first one is of use at once.
             self.example.get_or_insert_with(|| Example::clone(&example));
