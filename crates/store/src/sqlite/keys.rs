@@ -177,16 +177,18 @@ impl Waiting {
         if self.all.lacks(sifted(handle)) {
             return Ok(None);
         }
+        if self.end > 0
+            && let Some(id) = read_entered(entered, account_id, key)?
+        {
+            return Ok(Some(id));
+        }
         for id in self.known.of(handle) {
             if is_of(c, id, account_id, key)? {
                 return Ok(Some(id));
             }
         }
-        let found = if self.end == 0 { None } else { read_entered(entered, account_id, key)? };
-        if found.is_none() {
-            self.all.searched_in_vain();
-        }
-        Ok(found)
+        self.all.searched_in_vain();
+        Ok(None)
     }
 
     /// Enters them, if there are many.

@@ -1,10 +1,5 @@
 //! Numbers of sessions in memory, by the first bytes of their handles.
 
-use std::{
-    collections::HashMap,
-    hash::{BuildHasherDefault, Hasher},
-};
-
 /// The first `count` bytes, of which there are seven at most, as a number.
 pub(super) fn prefix(bytes: &[u8], count: usize) -> i64 {
     bytes.iter().take(count).fold(0, |number, byte| number << 8 | i64::from(*byte))
@@ -12,14 +7,19 @@ pub(super) fn prefix(bytes: &[u8], count: usize) -> i64 {
 
 /// How many bytes tell nearly all rows apart that are in memory, and the row itself decides.
 const BYTES: usize = 4;
+/// How many prefixes are compared before it is asked whether one of them was the same: so many that processors compare
+/// several at once.
+const STRIDE: usize = 256;
 
 /// Which rows after one may be those of a handle.
+///
+/// A list, gone through from end to end: what is looked up here has passed the sieve of all handles, which few do, and a
+/// table with room to spare would take more than twice the memory.
 #[derive(Default)]
 pub(super) struct ByPrefix {
-    /// Beside each prefix, how far after the first one its row is. In four bytes each, because there may be many.
-    known: HashMap<u32, u32, BuildHasherDefault<Plain>>,
-    /// Those whose prefix is that of another one.
-    alike: Vec<(u32, u32)>,
+    prefixes: Vec<u32>,
+    /// How far after the first one the row of each is. In four bytes each, because there may be many.
+    rows: Vec<u32>,
     first: i64,
 }
 
@@ -31,44 +31,30 @@ impl ByPrefix {
 
     /// Adds a row after the first one.
     pub(super) fn insert(&mut self, bytes: &[u8], id: i64) {
-        let (prefix, row) = (Self::prefix(bytes), (id - self.first) as u32);
-        if let Some(other) = self.known.insert(prefix, row) {
-            self.alike.push((prefix, other));
-        }
+        self.prefixes.push(Self::prefix(bytes));
+        self.rows.push((id - self.first) as u32);
     }
 
     pub(super) fn len(&self) -> usize {
-        self.known.len() + self.alike.len()
+        self.rows.len()
     }
 
     /// The rows that may be those of these bytes.
     pub(super) fn of(&self, bytes: &[u8]) -> impl Iterator<Item = i64> {
         let prefix = Self::prefix(bytes);
-        let alike = self.alike.iter().filter(move |(other, _)| *other == prefix).map(|(_, row)| *row);
-        self.known.get(&prefix).copied().into_iter().chain(alike).map(|row| self.first + i64::from(row))
+        let strides = self.prefixes.chunks(STRIDE).zip(self.rows.chunks(STRIDE));
+        strides
+            // Without an end before the last one, which is what lets several be compared at once.
+            .filter(move |(prefixes, _)| {
+                prefixes.iter().fold(false, |found, other| found | (*other == prefix))
+            })
+            .flat_map(|(prefixes, rows)| prefixes.iter().zip(rows))
+            .filter(move |(other, _)| **other == prefix)
+            .map(|(_, row)| self.first + i64::from(*row))
     }
 
     fn prefix(bytes: &[u8]) -> u32 {
         prefix(bytes, BYTES) as u32
-    }
-}
-
-/// Hashes what is the beginning of a handle, and so of a hash, already.
-#[derive(Default)]
-struct Plain(u64);
-
-impl Hasher for Plain {
-    fn finish(&self) -> u64 {
-        self.0
-    }
-
-    fn write(&mut self, bytes: &[u8]) {
-        bytes.iter().for_each(|byte| self.0 = self.0 << 8 | u64::from(*byte));
-    }
-
-    fn write_u32(&mut self, number: u32) {
-        // Tables look at the upper bits, too.
-        self.0 = u64::from(number).wrapping_mul(0x9E37_79B9_7F4A_7C15);
     }
 }
 
@@ -82,12 +68,11 @@ mod tests {
         for (bytes, row) in [(b"abcde", 1), (b"abcdf", 2), (b"xyzzy", 3), (b"abcdg", 4)] {
             rows.insert(bytes, (1 << 40) + row);
         }
-        let found = |bytes: &[u8]| {
-            let mut found: Vec<_> = rows.of(bytes).map(|id| id - (1 << 40)).collect();
-            found.sort_unstable();
-            found
-        };
+        // Those after a gap, and more than are compared at once.
+        (1000..2000_u32).for_each(|row| rows.insert(&row.to_be_bytes(), (1 << 40) + i64::from(row)));
+        let found = |bytes: &[u8]| rows.of(bytes).map(|id| id - (1 << 40)).collect::<Vec<_>>();
         assert_eq!((found(b"abcd?"), found(b"xyzz?"), found(b"none?")), (vec![1, 2, 4], vec![3], vec![]));
-        assert_eq!(rows.len(), 4);
+        assert!((1000..2000_u32).all(|row| found(&row.to_be_bytes()) == [i64::from(row)]));
+        assert_eq!(rows.len(), 1004);
     }
 }
