@@ -297,7 +297,7 @@ pub trait SessionStore: fmt::Debug + Send + Sync {
     async fn place(&self, account: &Account, slice: &Slice) -> Result<Option<Cursor>>;
 
     /// Makes of sessions of an account what can be made of them before they are written, for
-    /// [`Batch::prepared`]: so whoever reads the next page while another is being written does part of the work. It
+    /// [`Batch::prepared`]: so part of the work is done while the next page is read and the one before is written. It
     /// takes the time of a processor and waits for nothing. To leave it out changes nothing but how long a write takes.
     fn prepare(&self, account: &Account, sessions: &[ChargingSession]) -> Prepared;
 

@@ -281,6 +281,8 @@ impl AccountSync {
     /// not found or may not be read, the other slices are left. A provider that asks to come back later, or fails three
     /// times in a row for a cause that may pass, ends the run without an error, and the report says so.
     ///
+    /// It needs a Tokio runtime, whose threads make records [ready](SessionStore::prepare) to be written.
+    ///
     /// # Errors
     ///
     /// What makes all further reading useless, after what is in hand was written:

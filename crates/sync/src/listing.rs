@@ -4,14 +4,14 @@ use std::{
     collections::{HashSet, hash_map::RandomState},
     hash::BuildHasher as _,
     mem,
-    sync::atomic::Ordering,
+    sync::{Arc, atomic::Ordering},
 };
 
 use charging_sessions_core::{
     ChargingSession, Cursor, Error, ErrorKind, RejectedRecord, Result, SessionKey, SessionPage, SessionQuery,
     checks,
 };
-use charging_sessions_store::{Batch, Changes, Filter, Hash, Slice, content_hash};
+use charging_sessions_store::{Batch, Changes, Filter, Hash, Prepared, Slice, content_hash};
 use futures_util::future::try_join;
 use jiff::{SignedDuration, Timestamp};
 
@@ -19,7 +19,7 @@ use crate::{
     Event, Run,
     plan::{contains, minus},
     report::count,
-    waiting::{Pages, Waiting},
+    waiting::{Taken, Waiting},
 };
 
 /// How far before the last listing of changes the next one begins: clocks differ, and a change may have been made
@@ -189,13 +189,7 @@ impl Run<'_> {
             proof.add(&page);
             let gap = if page.next.is_none() { proof.gap() } else { None };
             let ended = page.next.is_none();
-            let mut batch = reading.advance(page, at, gap.is_some());
-            let limits = checks::Limits::default();
-            batch.sessions.iter_mut().for_each(|session| checks::screen(session, &limits));
-            if self.lease.is_some() {
-                batch.prepared = self.sync.store.prepare(&self.sync.account, &batch.sessions);
-            }
-            waiting.put(batch).await;
+            waiting.put(reading.advance(page, at, gap.is_some()), self.ready()).await;
             if self.sync.is_piece() {
                 // Whoever shares out work counts on it that a page which has come is written before another is asked for.
                 waiting.written().await;
@@ -210,11 +204,24 @@ impl Run<'_> {
         }
     }
 
+    /// What makes the sessions of a page ready to be written.
+    fn ready(
+        &self,
+    ) -> impl FnOnce(Vec<ChargingSession>) -> (Vec<ChargingSession>, Prepared) + Send + 'static {
+        let store = self.lease.is_some().then(|| (Arc::clone(&self.sync.store), self.sync.account.clone()));
+        move |mut sessions| {
+            let limits = checks::Limits::default();
+            sessions.iter_mut().for_each(|session| checks::screen(session, &limits));
+            let prepared = store.map(|(store, account)| store.prepare(&account, &sessions));
+            (sessions, prepared.unwrap_or_default())
+        }
+    }
+
     /// Writes the pages that are read, in order: all that have come while those before were being written.
     async fn write_pages(&self, slice: &Slice, waiting: &Waiting<'_>) -> Result<()> {
         let mut seen = HashSet::new();
-        while let Some((turn, Pages { batch, count, .. })) = waiting.take().await {
-            self.write(slice, batch, count, &mut seen).await?;
+        while let Some(Taken { batch, pages, turn }) = waiting.take().await? {
+            self.write(slice, batch, pages, &mut seen).await?;
             drop(turn);
             waiting.wrote();
         }

@@ -5,14 +5,19 @@ use std::{
     hash::BuildHasher as _,
     mem,
     num::NonZeroUsize,
+    panic::resume_unwind,
     sync::{
         Mutex,
         atomic::{AtomicBool, Ordering},
     },
 };
 
-use charging_sessions_store::Batch;
-use tokio::sync::{MutexGuard, Notify, Semaphore, SemaphorePermit};
+use charging_sessions_core::{ChargingSession, Error, ErrorKind, Result};
+use charging_sessions_store::{Batch, Prepared};
+use tokio::{
+    sync::{MutexGuard, Notify, Semaphore, SemaphorePermit},
+    task::{JoinHandle, spawn},
+};
 
 use crate::locked;
 
@@ -61,14 +66,29 @@ impl Desk {
     }
 }
 
+/// The sessions of a page, as they are written, and what was made of them beforehand.
+type Ready = (Vec<ChargingSession>, Prepared);
+
 /// Pages of one listing in a row, as one batch.
-pub(crate) struct Pages<'a> {
-    pub(crate) batch: Batch,
-    pub(crate) count: u64,
+struct Pages<'a> {
+    /// Without its sessions.
+    batch: Batch,
+    /// Those, page by page.
+    sessions: Vec<JoinHandle<Ready>>,
+    count: u64,
+    records: usize,
     /// Hashes of the identifiers in the batch.
     ids: HashSet<u64>,
     /// What they take of the room, until it is their turn.
     room: Option<SemaphorePermit<'a>>,
+}
+
+/// Pages of one listing in a row that are to be written.
+pub(crate) struct Taken<'a> {
+    pub(crate) batch: Batch,
+    pub(crate) pages: u64,
+    /// It lasts until this is dropped.
+    pub(crate) turn: MutexGuard<'a, ()>,
 }
 
 /// What has been read of one listing and not yet been written. Whoever reads adds to it page by page; whoever writes
@@ -96,12 +116,20 @@ impl<'a> Waiting<'a> {
         }
     }
 
-    /// Adds the next page, once there is room for it.
-    pub(crate) async fn put(&self, page: Batch) {
-        let records = u32::try_from(page.sessions.len() + page.rejected.len()).unwrap_or(u32::MAX);
+    /// Adds the next page, once there is room for it. Its sessions are made ready beside the reading of pages after it.
+    pub(crate) async fn put(
+        &self,
+        mut page: Batch,
+        ready: impl FnOnce(Vec<ChargingSession>) -> Ready + Send + 'static,
+    ) {
+        let records = page.sessions.len() + page.rejected.len();
+        let room = u32::try_from(records).unwrap_or(u32::MAX).clamp(1, MOST_WAITING);
         // Whoever holds room waits for nothing but its turn, so room comes back.
-        let room = self.desk.room.acquire_many(records.clamp(1, MOST_WAITING)).await.ok();
-        let mut page = Pages { ids: self.ids(&page), batch: page, count: 1, room };
+        let room = self.desk.room.acquire_many(room).await.ok();
+        let ids = self.ids(&page);
+        let sessions = mem::take(&mut page.sessions);
+        let sessions = vec![spawn(async move { ready(sessions) })];
+        let mut page = Pages { batch: page, sessions, count: 1, records, ids, room };
         loop {
             match self.try_put(page) {
                 None => return self.came.notify_one(),
@@ -117,9 +145,8 @@ impl<'a> Waiting<'a> {
         self.came.notify_one();
     }
 
-    /// All pages that wait, once there are some and it is their turn; `None` if there will be none. The turn lasts until
-    /// the guard is dropped.
-    pub(crate) async fn take(&self) -> Option<(MutexGuard<'a, ()>, Pages<'a>)> {
+    /// All pages that wait, once there are some and it is their turn; `None` if there will be none.
+    pub(crate) async fn take(&self) -> Result<Option<Taken<'a>>> {
         loop {
             // Looked at first, because what came before it must not be overlooked.
             let ended = self.ended.load(Ordering::Acquire);
@@ -127,15 +154,26 @@ impl<'a> Waiting<'a> {
                 break;
             }
             if ended {
-                return None;
+                return Ok(None);
             }
             self.came.notified().await;
         }
         let turn = self.desk.turn.lock().await;
-        let mut pages = locked(&self.pages).take()?;
-        drop(pages.room.take());
+        let Some(Pages { mut batch, sessions, count, room, .. }) = locked(&self.pages).take() else {
+            return Ok(None);
+        };
+        drop(room);
         self.taken.notify_one();
-        Some((turn, pages))
+        for page in sessions {
+            let (mut sessions, prepared) = page.await.map_err(|e| match e.try_into_panic() {
+                Ok(cause) => resume_unwind(cause),
+                Err(e) => Error::new(ErrorKind::Storage, "the runtime was stopped before a page was written")
+                    .with_source(e),
+            })?;
+            batch.sessions.append(&mut sessions);
+            batch.prepared.append(prepared);
+        }
+        Ok(Some(Taken { batch, pages: count, turn }))
     }
 
     /// Says that what was taken has been written.
@@ -162,18 +200,18 @@ impl<'a> Waiting<'a> {
             return None;
         };
         let (batch, new) = (&mut pages.batch, &mut page.batch);
-        let records = batch.sessions.len() + batch.rejected.len() + new.sessions.len() + new.rejected.len();
+        let records = pages.records + page.records;
         // In one batch, only the last state of a record would count; what it was a page before is a revision, too.
         if pages.count >= MOST_PAGES || records > MOST_RECORDS || !pages.ids.is_disjoint(&page.ids) {
             return Some(page);
         }
         pages.ids.extend(page.ids);
+        pages.sessions.append(&mut page.sessions);
         pages.count += 1;
+        pages.records = records;
         // What the first page may have missed, the batch may have missed.
         batch.at = batch.at.min(new.at);
         batch.next = new.next.take();
-        batch.sessions.append(&mut new.sessions);
-        batch.prepared.append(mem::take(&mut new.prepared));
         batch.rejected.append(&mut new.rejected);
         if let (Some(room), Some(more)) = (&mut pages.room, page.room) {
             room.merge(more);

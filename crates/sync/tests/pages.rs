@@ -82,11 +82,15 @@ struct Slow {
     permits: Semaphore,
     /// How many records each write had, and when it was read.
     written: Mutex<Vec<(usize, Timestamp)>>,
+    /// Of which record it cannot be told what to write.
+    refuses: &'static str,
 }
 
 #[async_trait]
 impl SessionStore for Slow {
     fn prepare(&self, account: &Account, sessions: &[ChargingSession]) -> Prepared {
+        let refused = sessions.iter().find(|session| session.key().source_id == self.refuses);
+        assert!(refused.is_none(), "this one is refused");
         self.store.prepare(account, sessions)
     }
 
@@ -183,7 +187,7 @@ fn account() -> Account {
 /// A store that makes so many writes at once, and lets the others wait.
 fn slow(writes: usize) -> Arc<Slow> {
     let store = SqliteStore::open_in_memory().unwrap();
-    Arc::new(Slow { store, permits: Semaphore::new(writes), written: Mutex::default() })
+    Arc::new(Slow { store, permits: Semaphore::new(writes), written: Mutex::default(), refuses: "" })
 }
 
 /// A sync whose clock goes on by a second whenever it is looked at.
@@ -274,6 +278,20 @@ async fn a_stop_leaves_what_has_come_written() {
     let report = run.await.unwrap();
     assert_eq!((report.complete, report.pages, report.slices_left), (false, 6, 1), "{report}");
     assert_eq!(store.sessions(&Filter::default(), None, 100).await.unwrap().len(), 42);
+}
+
+#[tokio::test]
+async fn a_panic_of_the_store_is_one_of_the_run_and_nothing_after_is_written() {
+    let source = Source::new(pages(3, 2));
+    let store = SqliteStore::open_in_memory().unwrap();
+    let slow = Slow { store, permits: Semaphore::new(100), written: Mutex::default(), refuses: "1-1" };
+    let slow = Arc::new(slow);
+    let sync = sync(&source, &slow);
+    let cause = tokio::spawn(async move { sync.run().await }).await.unwrap_err().into_panic();
+    assert_eq!(cause.downcast_ref(), Some(&"this one is refused"));
+    let stored = slow.store.sessions(&Filter::default(), None, 100).await.unwrap();
+    let stored: Vec<_> = stored.iter().map(|stored| &*stored.session.key().source_id).collect();
+    assert!(stored.is_empty() || stored == ["0-0", "0-1"], "{stored:?}");
 }
 
 #[tokio::test]
