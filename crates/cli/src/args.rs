@@ -89,6 +89,14 @@ pub(crate) enum Command {
 }
 
 impl Command {
+    /// Whether it does many things at once by itself, and not one thing after the other or in turns.
+    pub(crate) fn is_of_many_tasks(&self) -> bool {
+        #[cfg(feature = "fleet")]
+        return matches!(self, Self::Worker(_));
+        #[cfg(not(feature = "fleet"))]
+        false
+    }
+
     pub(crate) async fn run(self, shared: &SharedArgs) -> Result<Code, Failure> {
         match self {
             Self::Demo(args) => demo::run(args, shared).await,

@@ -66,9 +66,15 @@ fn main() -> std::process::ExitCode {
 /// How many threads there are for what waits for files: one writes into the store, one copies its log. Of each that has
 /// worked, the allocator keeps memory.
 const FILE_THREADS: usize = 2;
+/// How many threads there are beside the first one, which maps what has come: what comes is received there, and made
+/// ready to be written.
+const OTHER_THREADS: usize = 1;
 
 fn run(args: Args) -> Result<exit::Code, Failure> {
     let mut builder = tokio::runtime::Builder::new_multi_thread();
+    if !args.command.is_of_many_tasks() {
+        builder.worker_threads(OTHER_THREADS);
+    }
     let runtime = builder.enable_all().max_blocking_threads(FILE_THREADS).build();
     let runtime = runtime.map_err(|e| Failure::other(format!("no threads can be started: {e}")))?;
     runtime.block_on(args.command.run(&args.shared))

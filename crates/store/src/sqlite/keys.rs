@@ -202,6 +202,8 @@ impl Waiting {
         if self.last == self.end {
             return Ok(());
         }
+        // They are not looked for any more, and sorting takes memory, too.
+        self.known = ByPrefix::default();
         let sql = "INSERT INTO session_keys (account_id, kind, source_id, session_id) \
                    SELECT account_id, kind, source_id, id FROM sessions WHERE id > ? \
                    ORDER BY account_id, kind, source_id";
