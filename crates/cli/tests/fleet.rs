@@ -130,6 +130,18 @@ async fn trial(seed: u64, accounts: usize) {
     let idle = "SELECT count(*) = 0 FROM charging_sessions_jobs._private_jobs \
                 WHERE run_at <= now() OR locked_at IS NOT NULL OR attempts >= max_attempts";
     until(&store, "no job is left", Duration::from_secs(30), idle).await;
+    // One that was just starting when the server crashed says so and ends; whoever looks after it starts it again.
+    for (number, hand) in workers.iter_mut().enumerate() {
+        if hand.0.try_wait().unwrap().is_some() {
+            let name = format!("worker-{number}.log");
+            let log = fs::read_to_string(home.path().join(&name)).unwrap();
+            let last = log.lines().last().unwrap_or_default();
+            let by_crash =
+                ["broke off the connection", "does not answer"].iter().any(|why| last.contains(why));
+            assert!(by_crash && harm.crashes > 0, "worker {number} has ended by itself:\n{log}");
+            *hand = worker(home.path(), &store, &name, CONCURRENCY);
+        }
+    }
     // Who was killed just now is missed by the others after a while, and by nobody once they have ended; and who came in
     // its place may still be starting.
     let alive = format!(
