@@ -11,7 +11,7 @@ use charging_sessions_core::{
     ChargingSession, Cursor, Error, ErrorKind, RejectedRecord, Result, SessionKey, SessionPage, SessionQuery,
     checks,
 };
-use charging_sessions_store::{Batch, Changes, Filter, Hash, Prepared, Slice, content_hash};
+use charging_sessions_store::{Batch, Changes, Filter, Hash, Slice, content_hash};
 use futures_util::future::try_join;
 use jiff::{SignedDuration, Timestamp};
 
@@ -19,7 +19,7 @@ use crate::{
     Event, Run,
     plan::{contains, minus},
     report::count,
-    waiting::{Taken, Waiting},
+    waiting::{Ready, Taken, Waiting},
 };
 
 /// How far before the last listing of changes the next one begins: clocks differ, and a change may have been made
@@ -205,9 +205,7 @@ impl Run<'_> {
     }
 
     /// What makes the sessions of a page ready to be written.
-    fn ready(
-        &self,
-    ) -> impl FnOnce(Vec<ChargingSession>) -> (Vec<ChargingSession>, Prepared) + Send + 'static {
+    fn ready(&self) -> impl FnOnce(Vec<ChargingSession>) -> Ready + Send + 'static {
         let store = self.lease.is_some().then(|| (Arc::clone(&self.sync.store), self.sync.account.clone()));
         move |mut sessions| {
             let limits = checks::Limits::default();

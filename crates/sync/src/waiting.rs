@@ -67,7 +67,7 @@ impl Desk {
 }
 
 /// The sessions of a page, as they are written, and what was made of them beforehand.
-type Ready = (Vec<ChargingSession>, Prepared);
+pub(crate) type Ready = (Vec<ChargingSession>, Prepared);
 
 /// Pages of one listing in a row, as one batch.
 struct Pages<'a> {

@@ -15,7 +15,7 @@ use super::{
 };
 
 /// How many sessions may wait to be entered in `session_keys`, `session_starts` and `asset_runs`. The more of them, the
-/// more share a page of these, and the more memory they and sorting them take: 1.5 MB.
+/// more share a page of these, and the more memory they and sorting them take.
 const WAITING: usize = 14_336;
 /// Which part of those that are entered may wait, if that is more: else hardly two of them would share a page.
 pub(super) const PART: usize = 32;
