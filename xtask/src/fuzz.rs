@@ -1,18 +1,19 @@
 //! `cargo xtask fuzz`: any bytes at all to whatever reads what others send.
 
-use std::{fs, path::Path, process::Command};
+use std::{ffi::OsStr, fs, path::Path, process::Command};
 
 use anyhow::{Context, Result, ensure};
 
 use crate::{ci::succeed, tools};
 
 /// Which fixtures a target begins with: those below this folder.
-const FROM_FIXTURES: [(&str, &str); 5] = [
+const FROM_FIXTURES: [(&str, &str); 6] = [
     ("ev_energy", "crates/providers/ev-energy/tests/fixtures"),
     ("podero", "crates/providers/podero/tests/fixtures"),
     ("der_connect", "crates/providers/der-connect/tests/fixtures"),
     ("evcc", "crates/providers/evcc/tests/fixtures"),
     ("ocpi", "crates/providers/ocpi/tests/fixtures"),
+    ("configs", "tests/fuzz/configs"),
 ];
 
 /// What the other targets begin with.
@@ -107,9 +108,12 @@ fn seed(root: &Path, target: &str, into: &Path) -> Result<usize> {
     let mut texts = Vec::new();
     if let Some((_, folder)) = FROM_FIXTURES.iter().find(|(name, _)| *name == target) {
         collect(&root.join(folder), &mut |path, text| {
-            if path.extension().is_some_and(|suffix| suffix == "http") {
+            match path.extension().and_then(OsStr::to_str) {
                 // A fixture is a whole answer.
-                texts.extend(text.replace("\r\n", "\n").split_once("\n\n").map(|(_, body)| body.to_owned()));
+                Some("http") => texts
+                    .extend(text.replace("\r\n", "\n").split_once("\n\n").map(|(_, body)| body.to_owned())),
+                Some("toml") => texts.push(text.to_owned()),
+                _ => {}
             }
         })?;
     } else if target == DOCUMENTS {

@@ -68,10 +68,11 @@ impl Failure {
         Self::Other(message.into())
     }
 
-    /// As [`usage`](Self::usage), with a file and a line before it, unless `place` is empty.
+    /// As [`usage`](Self::usage), with a file and a line before it, unless `place` is empty. Names in a file may be of
+    /// any characters, and the file from others.
     pub(crate) fn at(place: &str, message: impl fmt::Display) -> Self {
         let colon = if place.is_empty() { "" } else { ": " };
-        Self::Usage(format!("{place}{colon}{message}"))
+        Self::Usage(text::visible(&format!("{place}{colon}{message}")).into_owned())
     }
 
     pub(crate) fn code(&self) -> Code {

@@ -1,32 +1,17 @@
 //! Cursors that come back from wherever they were kept: as any text, and as any state in the right wrapping.
 #![no_main]
 
-use std::{cell::LazyCell, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
-use charging_sessions_core::{ChargingSessionSource, Cursor, Result, SessionQuery};
+use charging_sessions_core::{ChargingSessionSource, Cursor, SessionQuery};
 use charging_sessions_der_connect::DerConnect;
 use charging_sessions_ev_energy::EvEnergy;
 use charging_sessions_evcc::Evcc;
-use charging_sessions_http::{Bytes, Limits, Policy, Request, Response, Transport};
+use charging_sessions_fuzz::{Silence, block_on};
+use charging_sessions_http::Policy;
 use charging_sessions_ocpi::{Ocpi, Version};
 use charging_sessions_podero::Podero;
 use serde_json::Value;
-
-/// A provider that has nothing to say, in the words of all of them.
-#[derive(Debug)]
-struct Silence;
-
-#[async_trait::async_trait]
-impl Transport for Silence {
-    async fn send(&self, request: Request, _limits: &Limits) -> Result<Response> {
-        let body = match request.uri().path() {
-            path if path.contains("token") => r#"{"access_token":"t","expires_in":60,"token_type":"Bearer"}"#,
-            path if path.ends_with("/charging_sub_sessions") || path.starts_with("/api/") => "[]",
-            _ => r#"{"data":[],"items":[],"total":0,"status_code":1000}"#,
-        };
-        Ok(Response::new(Bytes::from_static(body.as_bytes())))
-    }
-}
 
 fn sources() -> Vec<Arc<dyn ChargingSessionSource>> {
     let policy = || Policy::default().with_max_attempts(1).with_attempt_timeout(Duration::from_secs(5));
@@ -50,22 +35,15 @@ fn sources() -> Vec<Arc<dyn ChargingSessionSource>> {
     ]
 }
 
-thread_local! {
-    static RUNTIME: LazyCell<tokio::runtime::Runtime> = LazyCell::new(|| {
-        tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime")
-    });
-}
-
 libfuzzer_sys::fuzz_target!(|data: &[u8]| {
     let Ok(text) = std::str::from_utf8(data) else { return };
     let state: Option<Value> = serde_json::from_str(text).ok();
     let query = SessionQuery::all();
-    RUNTIME.with(|runtime| {
-        // Sources wait between requests, as long as they live.
-        for source in runtime.block_on(async { sources() }) {
+    block_on(async {
+        for source in sources() {
             let wrapped = state.as_ref().map(|state| Cursor::encode(source.provider(), 1, &query, state));
             for cursor in [Some(Cursor::from(text)), wrapped].into_iter().flatten() {
-                drop(runtime.block_on(source.fetch_page(&query, Some(&cursor))));
+                drop(source.fetch_page(&query, Some(&cursor)).await);
             }
         }
     });

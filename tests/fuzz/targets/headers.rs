@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use charging_sessions_core::{ProviderId, Result};
-use charging_sessions_fuzz::FETCHED_AT;
+use charging_sessions_fuzz::{FETCHED_AT, block_on};
 use charging_sessions_http::{
     Bytes, Client, Limits, NextPage, Policy, Request, Response, Transport,
     http::{HeaderMap, HeaderValue},
@@ -47,8 +47,7 @@ libfuzzer_sys::fuzz_target!(|data: &[u8]| {
         let ours = "https://provider.example/ocpi/".parse().expect("an address");
         drop(link::path(&ours, Some(text), "it"));
     }
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");
-    runtime.block_on(asks_for_a_wait(value));
+    block_on(asks_for_a_wait(value));
 
     let mut signed = HeaderMap::new();
     for (name, part) in ["svix-id", "svix-timestamp", "svix-signature"].into_iter().zip(&parts) {

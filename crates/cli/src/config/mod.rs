@@ -133,12 +133,20 @@ impl Config {
                 project.map(|path| (path, false)).into_iter().chain(user.map(|path| (path, true))).collect()
             }
         };
+        let mut layers = Vec::new();
+        for (path, trusted) in &files {
+            layers.push(Layer::read(&File::read(path.clone())?, *trusted)?);
+        }
+        Self::of_layers(args, files.into_iter().map(|(path, _)| path).collect(), layers)
+    }
+
+    /// What the command line and `layers` say together, the weightiest first.
+    fn of_layers(args: &SharedArgs, files: Vec<PathBuf>, layers: Vec<Layer>) -> Result<Self, Failure> {
         let (mut store, mut zone) = (args.store.clone(), args.tz.clone());
         let mut price_per_kwh = None;
         let (mut worker, mut limits) = (None, BTreeMap::new());
         let mut accounts = BTreeMap::new();
-        for (path, trusted) in &files {
-            let layer = Layer::read(&File::read(path.clone())?, *trusted)?;
+        for layer in layers {
             store = store.or(layer.store);
             zone = zone.or(layer.zone);
             price_per_kwh = price_per_kwh.or(layer.price_per_kwh);
@@ -154,7 +162,7 @@ impl Config {
             limit.check(name, &accounts)?;
         }
         Ok(Self {
-            files: files.into_iter().map(|(path, _)| path).collect(),
+            files,
             store: store.map_or_else(|| default_store().map(Target::File), Ok)?,
             zone: zone.unwrap_or_else(TimeZone::system),
             price_per_kwh,
@@ -193,8 +201,15 @@ impl Account {
             Some(secret) => Some(secret.read().await?),
             None => None,
         };
-        let requests = Counted::new(transport);
-        self.sources(secret, requests).map_err(|error| match self.place.as_str() {
+        self.build_with(secret, transport)
+    }
+
+    fn build_with(
+        &self,
+        secret: Option<SecretString>,
+        transport: Arc<dyn Transport>,
+    ) -> Result<Built, Failure> {
+        self.sources(secret, Counted::new(transport)).map_err(|error| match self.place.as_str() {
             "" => Failure::from(error),
             place => Failure::at(place, error),
         })
@@ -282,6 +297,26 @@ impl Account {
     pub(crate) fn since(&self, zone: &TimeZone) -> Option<Timestamp> {
         self.since.and_then(|day| first_instant(day, zone))
     }
+}
+
+/// See [`crate::sources_of`].
+pub(crate) fn sources_of(
+    text: &str,
+    trusted: bool,
+    transport: &Arc<dyn Transport>,
+) -> Result<Vec<Arc<dyn ChargingSessionSource>>, Failure> {
+    let file = File { path: PROJECT_FILE.into(), text: text.to_owned() };
+    // Where there is no home, there is no place for a store either.
+    let args = SharedArgs { config: None, store: Some(Target::File(PathBuf::new())), tz: None };
+    let config = Config::of_layers(&args, vec![file.path.clone()], vec![Layer::read(&file, trusted)?])?;
+    let mut sources = Vec::new();
+    for account in config.accounts.values() {
+        let secret = account.client_secret.as_ref().map(|_| SecretString::from("secret"));
+        let built = account.build_with(secret, Arc::clone(transport))?;
+        sources.push(built.source);
+        sources.extend(built.more.into_iter().map(|(_, source)| source));
+    }
+    Ok(sources)
 }
 
 type Sources = (&'static [RecordKind], Arc<dyn ChargingSessionSource>, Option<Arc<dyn AssetSource>>);

@@ -7,7 +7,7 @@ use toml::{
     de::{DeString, DeTable, DeValue},
 };
 
-use crate::{exit::Failure, text};
+use crate::exit::Failure;
 
 /// A file of the configuration.
 #[derive(Debug)]
@@ -72,7 +72,7 @@ impl<'a> Table<'a> {
             return Ok(());
         };
         let cure = meant(key.get_ref(), known);
-        Err(self.file.wrong(key.span(), format!("unknown key `{}`: {cure}", text::visible(key.get_ref()))))
+        Err(self.file.wrong(key.span(), format!("unknown key `{}`: {cure}", key.get_ref())))
     }
 
     pub(super) fn entries(

@@ -542,6 +542,48 @@ const KEYS: [&str; 24] = [
     "reimbursement",
 ];
 
+#[test]
+fn names_of_the_file_are_shown_without_what_a_terminal_obeys() {
+    let name = r#""a\n\u001b[2Jb""#;
+    for text in [
+        format!("[limits.{name}]\nquota = '1/1s'\n"),
+        format!("[limits.{name}]\nprovider = 'podero'\n"),
+        format!("[limits.{name}]\nquota = '1/1s'\naccounts = [{name}]\n"),
+        format!("limits.{name} = 1\n"),
+        format!("[limits.x]\nquota = '1/1s'\naccounts = [{name}]\n"),
+        format!("[accounts.{name}]\nprovider = 'evcc'\n"),
+        format!("{name} = 1\n"),
+        format!("accounts.a.provider = {name}\n"),
+        format!("[accounts.a]\nprovider = 'evcc'\nbase_url = {name}\n"),
+        format!("[accounts.a]\nprovider = 'evcc'\n{name} = 1\n"),
+        format!("[accounts.a]\nprovider = 'evcc'\nclient_id = 'x'\nclient_secret = {{ {name} = 'A' }}\n"),
+        format!("time_zone = {name}\n"),
+        format!("[reimbursement]\nprice_per_kwh = {name}\ncurrency = {name}\n"),
+    ] {
+        let told = mistake(&text);
+        assert!(!told.contains(char::is_control), "{told:?}");
+    }
+}
+
+/// What the program of the fuzzer begins with has every key, so that it comes to all that reads them.
+#[tokio::test]
+async fn what_the_fuzzer_begins_with_is_right_and_has_every_key() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/fuzz/configs");
+    let transport: Arc<dyn Transport> = charging_sessions_http::default_transport().unwrap();
+    let mut all = String::new();
+    for file in fs::read_dir(folder).unwrap() {
+        let text = fs::read_to_string(file.unwrap().path()).unwrap();
+        assert!(!sources_of(&text, true, &transport).unwrap().is_empty(), "{text}");
+        all += &text;
+    }
+    let provider_keys = Provider::NAMES.iter().flat_map(|name| keys(Provider::named(name).unwrap()));
+    for key in
+        provider_keys.chain(fleet::KEYS).chain(["env", "file", "command", "keyring", "store", STORE_URL])
+    {
+        assert!(all.contains(&format!("{key} = ")), "{key}");
+    }
+}
+
 proptest::proptest! {
     /// Whatever somebody writes there is read, or refused in a sentence that says where.
     #[test]
