@@ -5,7 +5,7 @@ use std::{
     path::Path,
 };
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 
 use super::{
     build, build_from,
@@ -27,7 +27,7 @@ pub(crate) fn source_url(root: &Path, provider: &str) -> Result<Option<String>> 
 /// One line for each difference among the schemas that the roots reach.
 pub(crate) fn compare(root: &Path, provider: &str, theirs: &str) -> Result<Vec<String>> {
     let input = Input::read(root, provider)?;
-    let ours = build(&input).with_context(|| input.document_name.clone())?;
+    let ours = build(&input)?;
     let theirs = Document::parse(theirs)?;
     let theirs = corrected(&theirs, &input.spec, Unmatched::Skip)?;
     let mut lines = Vec::new();

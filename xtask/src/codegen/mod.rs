@@ -104,7 +104,7 @@ impl Generated {
 
 fn generate(root: &Path, provider: &str) -> Result<Generated> {
     let input = Input::read(root, provider)?;
-    let (model, queries) = build(&input).with_context(|| input.document_name.clone())?;
+    let (model, queries) = build(&input)?;
     let body = emit::emit(&model, &queries).with_context(|| input.document_name.clone())?;
     let default = || PathBuf::from("crates/providers").join(provider).join("src/generated.rs");
     let path = input.spec.output.clone().unwrap_or_else(default);
@@ -112,11 +112,11 @@ fn generate(root: &Path, provider: &str) -> Result<Generated> {
     Ok(Generated { provider: provider.to_owned(), path, text })
 }
 
-/// Corrects the document and reads what its roots reach.
+/// Corrects the document and reads what its roots reach. An error names the file that is to be corrected.
 fn build(input: &Input) -> Result<(Model, Vec<Query>)> {
     let document = corrected(&input.document, &input.spec, Unmatched::Refuse)
         .with_context(|| format!("specs/{}/spec.toml", input.provider))?;
-    build_from(&document, &input.spec.roots)
+    build_from(&document, &input.spec.roots).with_context(|| input.document_name.clone())
 }
 
 fn build_from(document: &Document, roots: &Roots) -> Result<(Model, Vec<Query>)> {

@@ -592,7 +592,8 @@ fn each_fault_of_a_spec_is_one_clear_sentence() {
         ("document = 'a'\n[source]\ndocument = 'b'\n[roots]\nschemas = ['Root']\n", "named twice"),
     ] {
         let error = error_of(GOOD, spec);
-        assert!(error.contains(part) && error.contains("specs/trial/"), "{spec}: {error}");
+        assert!(error.contains(part), "{spec}: {error}");
+        assert_eq!(error.matches("specs/trial/").count(), 1, "one place: {error}");
         assert!(!error.contains('\n'), "{error}");
     }
 }
@@ -722,4 +723,52 @@ fn the_code_is_the_same_on_every_run() {
         )
     };
     assert_eq!(made(), made());
+}
+
+/// What becomes of one line of a document.
+fn changed(document: &str, line: usize, change: &str) -> String {
+    let mut lines: Vec<_> = document.lines().map(str::to_owned).collect();
+    let line = line % lines.len();
+    match change {
+        "cut" => lines.truncate(line),
+        "gone" => drop(lines.remove(line)),
+        "twice" => lines.insert(line, lines[line].clone()),
+        "in" => lines[line].insert_str(0, "  "),
+        value => {
+            // What stood below it stays there, as of nothing or of something else.
+            let key = lines[line].split_once(": ").map_or(lines[line].trim_end_matches(':'), |(key, _)| key);
+            lines[line] = format!("{key}: {value}");
+        }
+    }
+    lines.join("\n")
+}
+
+proptest::proptest! {
+    #![proptest_config(proptest::prelude::ProptestConfig::with_cases(200))]
+
+    /// Whatever becomes of the document of a provider, it is read, or refused in a sentence that says where.
+    #[test]
+    fn a_document_of_which_a_line_is_changed_becomes_code_or_is_refused_in_one_line(
+        provider in proptest::sample::select(vec!["der-connect", "evcc", "podero"]),
+        changes in proptest::collection::vec((
+            0_usize..10_000,
+            proptest::sample::select(vec![
+                "cut", "gone", "twice", "in", "null", "[]", "{}", "7", "true", "''", "[null]", "object", "array", "string",
+                "{ $ref: '#' }", "{ $ref: '#/components/schemas' }", "{ type: [array, 'null'] }", "{ allOf: [] }",
+                "{ oneOf: [{}, { $ref: '#/nowhere' }] }", "{ items: { $ref: '#/components/schemas/Error' } }",
+            ]),
+        ), 1..4),
+    ) {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../specs").join(provider);
+        let [mut document, spec] =
+            ["openapi.yaml", "spec.toml"].map(|name| fs::read_to_string(folder.join(name)).unwrap());
+        for (line, change) in changes {
+            document = changed(&document, line, change);
+        }
+        let root = workspace(&document, &spec);
+        if let Err(error) = generate(root.path(), "trial") {
+            let told = format!("{error:#}");
+            assert!(told.starts_with("specs/trial/") && !told.contains('\n'), "{told}\n{document}");
+        }
+    }
 }
