@@ -728,14 +728,15 @@ fn the_code_is_the_same_on_every_run() {
 /// What becomes of one line of a document.
 fn changed(document: &str, line: usize, change: &str) -> String {
     let mut lines: Vec<_> = document.lines().map(str::to_owned).collect();
-    let line = line % lines.len();
+    // Nothing may be left of it after earlier changes.
+    let Some(line) = line.checked_rem(lines.len()) else { return String::new() };
     match change {
         "cut" => lines.truncate(line),
         "gone" => drop(lines.remove(line)),
         "twice" => lines.insert(line, lines[line].clone()),
         "in" => lines[line].insert_str(0, "  "),
         value => {
-            // What stood below it stays there, as of nothing or of something else.
+            // What was nested below it stays, and is now at odds with it.
             let key = lines[line].split_once(": ").map_or(lines[line].trim_end_matches(':'), |(key, _)| key);
             lines[line] = format!("{key}: {value}");
         }
