@@ -13,6 +13,9 @@ const MOST_KNOWN: usize = 48;
 const MOST_LEARNT: u64 = 16;
 /// How often a list is read again from its start because nothing in it was known any more.
 const MOST_RESTARTS: u8 = 5;
+/// How many pages in a row may give nothing new, although there is more: as many as it takes to go back over all that is
+/// known, and some more.
+const MOST_IDLE: u8 = 12;
 
 /// A place in a list that is paged by offset and never holds still, so that reading it again from its start whenever
 /// something has changed, as [`OffsetPlace`](crate::OffsetPlace) does, would not end. Goes into a cursor.
@@ -20,7 +23,8 @@ const MOST_RESTARTS: u8 = 5;
 /// A record that leaves the list moves those behind it forward, and the next offset passes over one of them. So each
 /// page asks again for the last record of the page before, and has to begin with a record that is known. If it does
 /// not, the next one begins further back, twice as far each time, until a known record is met; from then on each page
-/// repeats as many. What joins in the middle only moves records backward, which repeats some of them.
+/// repeats as many. What joins in the middle only moves records backward, which repeats some of them; as many as the
+/// total has risen by are passed over when a page has nothing else.
 ///
 /// All that a page holds is to be delivered, apart from what [`repeated`](Self::repeated) names.
 ///
@@ -51,6 +55,9 @@ pub struct SlidingPlace {
     /// Whether the provider has said of a page where the next one begins.
     linked: bool,
     restarts: u8,
+    /// How many pages in a row have given nothing new.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    idle: u8,
     #[serde(default, skip_serializing_if = "Stride::is_unknown")]
     stride: Stride,
     #[serde(skip)]
@@ -124,7 +131,9 @@ impl SlidingPlace {
         // What has no identifier cannot be compared.
         let follows =
             asked == 0 || self.back == 0 || ids.iter().flatten().next().is_some_and(|id| self.knows(id));
-        let fell = self.total.zip(total).map_or(0, |(before, now)| before.saturating_sub(now));
+        let totals = self.total.zip(total);
+        let fell = totals.map_or(0, |(before, now)| before.saturating_sub(now));
+        let rose = totals.map_or(0, |(before, now)| now.saturating_sub(before));
         self.total = total;
         if !follows {
             return self.step_back(fell);
@@ -141,31 +150,46 @@ impl SlidingPlace {
             None => news == 0,
         };
         if !ends && news == 0 && total.is_some() {
+            self.idle = self.idle.saturating_add(1);
+            // What joined before the place has moved known records behind it. No further, and not to the end: a provider
+            // that always gives the same page would seem to come there.
+            let moved = rose.min(reached.saturating_sub(self.position));
+            if moved > 0 {
+                self.position = self.position.saturating_add(moved);
+                self.stride = Stride::default();
+                self.remember(ids);
+                return Ok(());
+            }
             // A provider whose pages are no longer than what is asked for again gives nothing but that.
-            if self.back > 0 && received > 0 && received <= self.back {
+            if self.back > 0 && received > 0 && received <= self.back && self.idle <= MOST_IDLE {
                 self.back = 0;
                 return Ok(());
             }
             return self.step_back(fell);
         }
+        self.idle = 0;
         self.linked |= next.is_some();
         self.stride.moved(reached.saturating_sub(self.position));
         self.position = reached;
         // A list that has moved goes on moving, and each step back costs a page.
         self.learnt = self.learnt.max(self.back.min(MOST_LEARNT));
         self.back = self.learnt.max(1);
+        self.remember(ids);
+        self.done = ends;
+        Ok(())
+    }
+
+    fn remember(&mut self, ids: &[Option<String>]) {
         let page: Vec<u64> = ids.iter().flatten().map(|id| digest(id)).collect();
         self.known.retain(|known| !page.contains(known));
         self.known.extend(page);
         self.known.drain(..self.known.len().saturating_sub(MOST_KNOWN));
-        self.done = ends;
-        Ok(())
     }
 
     /// Begins the next page further back, or at the start if nothing before is known.
     fn step_back(&mut self, fell: u64) -> Result<()> {
         let most = self.known.len() as u64;
-        if self.back < most && self.offset() > 0 {
+        if self.back < most && self.offset() > 0 && self.idle <= MOST_IDLE {
             self.stride = Stride::default();
             self.back = self.back.saturating_mul(2).max(self.back.saturating_add(fell)).max(1).min(most);
             return Ok(());
@@ -211,6 +235,11 @@ impl NextPage {
             Self::Query(_) | Self::Unsaid => None,
         }
     }
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks so")]
+fn is_zero(count: &u8) -> bool {
+    *count == 0
 }
 
 /// FNV-1a, the same in every release: a cursor with whole identifiers would be long.
@@ -295,6 +324,44 @@ mod tests {
         }
         assert!(place.is_done());
         assert_eq!(read.len(), 3);
+    }
+
+    /// Reads a list that grows by `joins` at its start before each page, as long as there are any, in pages of `size`.
+    fn grows(
+        size: usize,
+        asks_more: bool,
+        mut joins: impl Iterator<Item = usize>,
+    ) -> (usize, BTreeSet<String>) {
+        let mut list: Vec<String> = (0..30).map(|n| format!("r{n}")).collect();
+        let (mut place, mut read) = (SlidingPlace::default(), BTreeSet::new());
+        for pages in 1..300 {
+            let at = usize::try_from(place.offset()).unwrap().min(list.len());
+            let more = if asks_more { place.overlap() as usize } else { 0 };
+            let page: Vec<_> =
+                list[at..(at + size + more).min(list.len())].iter().cloned().map(Some).collect();
+            read.extend(page.iter().flatten().cloned());
+            place.advance(&page, Some(list.len() as u64), None).unwrap();
+            if place.is_done() {
+                return (pages, read);
+            }
+            for n in 0..joins.next().unwrap_or(0) {
+                list.insert(0, format!("new{pages}-{n}"));
+            }
+        }
+        panic!("it does not end");
+    }
+
+    #[test]
+    fn a_list_that_grows_as_fast_as_it_is_read_is_read_to_its_end_once_it_grows_no_more() {
+        for (size, asks_more) in [(1, false), (1, true), (2, false), (2, true), (5, true)] {
+            for joins in 0..5 {
+                let (_, read) = grows(size, asks_more, std::iter::repeat_n(joins, 20));
+                assert!(
+                    (0..30).all(|n| read.contains(&format!("r{n}"))),
+                    "{size}, {asks_more}, {joins}: {read:?}"
+                );
+            }
+        }
     }
 
     #[test]
